@@ -1,0 +1,58 @@
+"""Hypothesis strategies of every package, one section each."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from lightspeed.wire import Codec, FeeRange, Message
+from lightspeed.wire.codec import layout_of
+from lightspeed.wire.features import Features
+from lightspeed.wire.fields import (
+    Array,
+    FeatureBits,
+    Fixed,
+    PrefixedBytes,
+    Remainder,
+    TruncatedUInt,
+    UInt,
+)
+from lightspeed.wire.messages import FeeRangeField
+
+# --- wire: messages, TLVs, features ---------------------------------------------------------
+
+
+def wire_values(field: Any) -> st.SearchStrategy[Any]:
+    """Values of one declared field of a message."""
+    match field:
+        case UInt(size=size) | TruncatedUInt(max_size=size):
+            return st.integers(0, (1 << (8 * size)) - 1)
+        case Fixed(size=size):
+            # hypothesis draws long binaries slowly: repeat a short one
+            return st.binary(min_size=1, max_size=4).map(lambda seed: (seed * size)[:size])
+        case PrefixedBytes() | Remainder():
+            return st.binary(max_size=40)
+        case FeatureBits():
+            return st.integers(0, 1 << 70).map(Features)
+        case Array(item=item):
+            return st.lists(wire_values(item), max_size=4).map(tuple)
+        case FeeRangeField():
+            return st.builds(FeeRange, *[wire_values(UInt(8))] * 2)
+        case _:
+            raise TypeError(f"no strategy for {field!r}")
+
+
+def wire_messages(message_class: type[Message]) -> st.SearchStrategy[Any]:
+    """Any message of a class, made from its declaration."""
+    layout = layout_of(message_class)
+    values = {name: wire_values(field) for name, field in layout.fixed.items()}
+    for name, tlv in layout.tlvs.items():
+        values[name] = st.none() | wire_values(tlv.value)
+    if layout.extension_tlvs:
+        types = st.integers(1 << 15, 1 << 20).map(lambda half: 2 * half + 1)
+        values[layout.extension_tlvs] = st.dictionaries(types, st.binary(max_size=10), max_size=3)
+    return st.builds(message_class, **values)
+
+
+def wire_codec_messages(codec: Codec) -> st.SearchStrategy[Any]:
+    """Any message of a codec."""
+    return st.sampled_from(codec.message_classes).flatmap(wire_messages)
