@@ -1,0 +1,37 @@
+"""Makes the published vectors that ran visible at the end of every test run."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+_PROPERTY = "published vectors"
+
+
+@pytest.fixture
+def vectors(request: pytest.FixtureRequest) -> Callable[[str, int], None]:
+    """`vectors("BIP 341 wallet", 14)`: this test judged so many published vectors.
+
+    Call it after the last of them. User properties travel with the report, so the sum is right
+    also when the tests run in several processes.
+    """
+
+    def record(name: str, count: int) -> None:
+        request.node.user_properties.append((_PROPERTY, [name, count]))
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == _PROPERTY:
+                counts[value[0]] += value[1]
+    if not counts:
+        return
+    terminalreporter.section(_PROPERTY)
+    for name, count in sorted(counts.items()):
+        terminalreporter.line(f"{count:>6}  {name}")
+    terminalreporter.line(f"{counts.total():>6}  in total")
