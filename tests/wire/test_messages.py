@@ -144,7 +144,7 @@ def test_extension_records_are_kept_in_open_channel(open_channel):
     message = replace(open_channel, extension_tlvs={65_537: b"lsf", 65_539: b""})
     assert decode(message.encode()) == message
     for refused in ({65_536: b""}, {65_535: b""}, {7: b""}, {65_537: "text"}):
-        with pytest.raises(EncodeError, match="OpenChannel.extension_tlvs"):
+        with pytest.raises(EncodeError, match=r"OpenChannel\.extension_tlvs"):
             replace(open_channel, extension_tlvs=refused)
 
 

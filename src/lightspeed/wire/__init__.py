@@ -56,6 +56,19 @@ from lightspeed.wire.messages import (
     decode,
     printable,
 )
+from lightspeed.wire.noise import (
+    ACT_ONE_SIZE,
+    ACT_THREE_SIZE,
+    ACT_TWO_SIZE,
+    AwaitingActOne,
+    AwaitingActThree,
+    AwaitingActTwo,
+    HandshakeError,
+    HandshakeFault,
+    Transport,
+    TransportError,
+    start_handshake,
+)
 from lightspeed.wire.primitives import (
     Reader,
     encode_bigsize,
@@ -65,6 +78,9 @@ from lightspeed.wire.primitives import (
 from lightspeed.wire.tlv import EXTENSION_TLV_MIN, decode_tlv_stream, encode_tlv_stream
 
 __all__ = [
+    "ACT_ONE_SIZE",
+    "ACT_THREE_SIZE",
+    "ACT_TWO_SIZE",
     "ALL_CHANNELS",
     "BOLT_CODEC",
     "BOLT_MESSAGES",
@@ -79,6 +95,9 @@ __all__ = [
     "U64",
     "AcceptChannel",
     "Array",
+    "AwaitingActOne",
+    "AwaitingActThree",
+    "AwaitingActTwo",
     "Bytes32",
     "ChannelReady",
     "ChannelReestablish",
@@ -96,6 +115,8 @@ __all__ = [
     "Fixed",
     "FundingCreated",
     "FundingSigned",
+    "HandshakeError",
+    "HandshakeFault",
     "Init",
     "Message",
     "MsatU64",
@@ -111,6 +132,8 @@ __all__ = [
     "Shutdown",
     "Signature",
     "Tlv",
+    "Transport",
+    "TransportError",
     "TruncatedUInt",
     "UInt",
     "UnknownEvenMessage",
@@ -129,4 +152,5 @@ __all__ = [
     "encode_truncated_uint",
     "encode_uint",
     "printable",
+    "start_handshake",
 ]
