@@ -1,0 +1,89 @@
+"""What the rest of the program asks of a chain, whatever stands behind it."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lightspeed.bitcoin import BlockHeader, FeeRate, OutPoint, Tx, txid_hex
+
+__all__ = ["BlockId", "Chain", "Spend", "TipChanged", "TxInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockId:
+    """A block of the best chain, or of one that was; `hash` is in internal order."""
+
+    height: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        return f"{self.height}:{txid_hex(self.hash)}"
+
+
+@dataclass(frozen=True, slots=True)
+class TxInfo:
+    """A transaction and the block of the best chain that holds it; None while in the mempool."""
+
+    tx: Tx
+    confirmed: BlockId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """The spend of an outpoint; `confirmed` is None while it is only in the mempool."""
+
+    tx: Tx
+    input_index: int
+    confirmed: BlockId | None
+
+    @property
+    def txid(self) -> bytes:
+        return self.tx.txid
+
+
+@dataclass(frozen=True, slots=True)
+class TipChanged:
+    """The best chain moved from `old` to `new`; blocks up to `fork_height` are in both.
+
+    A plain extension has `fork_height == old.height`; a lower one is a reorganisation. When
+    the backend no longer knows the branch of `old`, `fork_height` is lower than the true one,
+    never higher.
+    """
+
+    old: BlockId
+    new: BlockId
+    fork_height: int
+
+
+class Chain(Protocol):
+    """Every method may raise `ChainUnavailable`. Ids are bytes in internal order."""
+
+    async def tip(self) -> BlockId: ...
+
+    async def block_id(self, height: int) -> BlockId | None:
+        """None above the tip."""
+
+    async def header(self, height: int) -> BlockHeader | None:
+        """Of the best chain; None above the tip."""
+
+    async def transaction(self, txid: bytes) -> TxInfo | None:
+        """None when it is in neither the best chain nor the mempool."""
+
+    async def outspend(self, outpoint: OutPoint) -> Spend | None:
+        """None when unspent, and when the backend does not know the outpoint."""
+
+    async def broadcast(self, tx: Tx) -> None:
+        """Raises `BroadcastRefused`; a transaction that is already known is no error."""
+
+    async def broadcast_package(self, transactions: Sequence[Tx]) -> None:
+        """Parents, then one child that pays for them. Raises `BroadcastRefused`."""
+
+    async def fee_rate(self, target_blocks: int) -> FeeRate:
+        """For confirmation within so many blocks; never below `FEE_RATE_FLOOR`."""
+
+    def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
+        """Every change of the tip from now on, or from `since` (a tip seen in an earlier run).
+
+        Several blocks found at once may come as one change. A backend that fails meanwhile
+        raises `ChainUnavailable` from the iterator; call again with the last tip seen.
+        """

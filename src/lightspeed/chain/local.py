@@ -1,0 +1,61 @@
+"""The `Chain` of a regtest in the same process: no server, no polling, no clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from lightspeed.bitcoin import BlockHeader, FeeRate, OutPoint, Tx
+from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
+from lightspeed.chain.regtest import Regtest
+
+__all__ = ["LocalChain"]
+
+
+class LocalChain:
+    """Answers at once from `regtest`; `Chain` documents the methods."""
+
+    def __init__(self, regtest: Regtest) -> None:
+        self.regtest = regtest
+
+    async def tip(self) -> BlockId:
+        return self.regtest.tip
+
+    async def block_id(self, height: int) -> BlockId | None:
+        return self.regtest.index.block_id(height)
+
+    async def header(self, height: int) -> BlockHeader | None:
+        if self.regtest.index.block_id(height) is None:
+            return None
+        return self.regtest.index.block(height).header
+
+    async def transaction(self, txid: bytes) -> TxInfo | None:
+        return self.regtest.transaction(txid)
+
+    async def outspend(self, outpoint: OutPoint) -> Spend | None:
+        return self.regtest.outspend(outpoint)
+
+    async def broadcast(self, tx: Tx) -> None:
+        self.regtest.broadcast(tx)
+
+    async def broadcast_package(self, transactions: Sequence[Tx]) -> None:
+        self.regtest.broadcast_package(transactions)
+
+    async def fee_rate(self, target_blocks: int) -> FeeRate:
+        return self.regtest.fee_rate
+
+    def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
+        return self._tips(since or self.regtest.tip)
+
+    async def _tips(self, old: BlockId) -> AsyncIterator[TipChanged]:
+        moved = asyncio.Event()
+        stop = self.regtest.on_tip_change(lambda _: moved.set())
+        try:
+            while True:
+                new = self.regtest.tip
+                if new != old:
+                    yield TipChanged(old, new, self.regtest.fork_height(old))
+                    old = new
+                else:
+                    await moved.wait()
+                moved.clear()
+        finally:
+            stop()
