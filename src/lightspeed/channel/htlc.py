@@ -10,7 +10,6 @@ from lightspeed.bitcoin import (
     SIGHASH_ANYONECANPAY,
     SIGHASH_SINGLE,
     FeeRate,
-    PrivateKey,
     PublicKey,
     Tx,
     TxIn,
@@ -36,6 +35,7 @@ from lightspeed.units import Sat, msat_to_sat_floor
 __all__ = [
     "HtlcChild",
     "WrongPreimage",
+    "check_preimage",
     "htlc_children",
     "htlc_extender",
     "htlc_fee",
@@ -47,7 +47,14 @@ _VERSION = 2
 
 
 class WrongPreimage(LocalError, ValueError):
-    """An HTLC-success transaction needs the preimage of its own payment hash."""
+    """Claiming an HTLC needs the preimage of its own payment hash."""
+
+
+def check_preimage(preimage: bytes | None, payment_hash: bytes) -> bytes:
+    """The preimage, if it is the right one; raises `WrongPreimage`."""
+    if preimage is None or sha256(preimage) != payment_hash:
+        raise WrongPreimage("not the preimage of the payment hash")
+    return preimage
 
 
 def htlc_fee(key: HtlcKey, *, feerate_per_kw: FeeRate, anchors: bool) -> Sat:
@@ -149,10 +156,6 @@ class HtlcChild:
         """Of the transaction as it is: not after inputs have been added."""
         return self._digest(SIGHASH_ALL)
 
-    def sign(self, countersignatory_htlc_secret: PrivateKey) -> bytes:
-        """The countersignatory's signature, 64 bytes, as in commitment_signed."""
-        return countersignatory_htlc_secret.sign_ecdsa(self.countersignatory_digest())
-
     def verify(self, signature: bytes) -> None:
         """Raises `BadSignature` unless it is the countersignatory's (64 bytes)."""
         self.countersignatory_htlc.verify_ecdsa(signature, self.countersignatory_digest())
@@ -165,15 +168,12 @@ class HtlcChild:
         preimage: bytes | None = None,
     ) -> tuple[bytes, ...]:
         """From compact signatures; HTLC-success needs the preimage, else `WrongPreimage`."""
-        if self.key.offered_by_broadcaster:
-            preimage = b""
-        elif preimage is None or sha256(preimage) != self.htlc.payment_hash:
-            raise WrongPreimage("the preimage of the payment hash is needed")
+        timeout = self.key.offered_by_broadcaster
         return (
             b"",
             ecdsa_item(countersignatory_signature, self.countersignatory_hash_type),
             ecdsa_item(broadcaster_signature),
-            preimage,
+            b"" if timeout else check_preimage(preimage, self.htlc.payment_hash),
             self.witness_script,
         )
 

@@ -1,0 +1,182 @@
+"""Transactions that collect outputs of any kind, after a unilateral close.
+
+A `Spend` knows how one output is taken; `sweep_transaction` takes many of them in one
+transaction. The Lightspeed extension uses the same for claims and refunds.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from lightspeed.bitcoin import (
+    TX_INPUT_WEIGHT,
+    FeeRate,
+    OutPoint,
+    Tx,
+    TxDigest,
+    TxIn,
+    TxOut,
+    dust_limit,
+    fee_for_weight,
+)
+from lightspeed.channel.weights import output_weight, transaction_weight
+from lightspeed.errors import LocalError
+from lightspeed.units import Sat
+
+__all__ = [
+    "MAX_SWEEP_WEIGHT",
+    "SEQUENCE_REPLACEABLE",
+    "Sign",
+    "Spend",
+    "SweepConflict",
+    "SweepTooHeavy",
+    "SweepTooSmall",
+    "split_spends",
+    "sweep_transaction",
+]
+
+MAX_SWEEP_WEIGHT = 390_000  # of the 400,000 that relay: room for one more output
+SEQUENCE_REPLACEABLE = 0xFFFFFFFD  # no relative locktime; locktime in force; BIP 125
+_LONG_COUNTS_WEIGHT = 4 * (2 + 2)  # counts of inputs and outputs in three bytes, not one
+_NOTHING = Sat(0)
+
+Sign = Callable[[TxDigest, int], tuple[bytes, ...]]
+"""The witness of input `index` of the transaction in the digest, which has all prevouts."""
+
+
+class SweepTooSmall(LocalError, ValueError):
+    """After the fee, less than the destination's dust limit would be left."""
+
+    def __init__(self, *, value_sat: int, fee_sat: Sat) -> None:
+        super().__init__(f"{value_sat} sat do not pay for a fee of {fee_sat} sat and an output")
+        self.value_sat = value_sat
+        self.fee_sat = fee_sat
+
+
+class SweepTooHeavy(LocalError, ValueError):
+    """The transaction would not relay: use `split_spends` first."""
+
+    def __init__(self, weight: int) -> None:
+        super().__init__(f"a sweep of {weight} weight units, above {MAX_SWEEP_WEIGHT}")
+        self.weight = weight
+
+
+class SweepConflict(LocalError, ValueError):
+    """Signed locktimes differ, or an outpoint is spent twice: these go in separate sweeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """How one output is spent.
+
+    `witness_weight` is exact for Schnorr; for ECDSA it is that of the longest signature, of
+    which one or two bytes may be missing. `locktime` is the least that the transaction may
+    have. With a `paired_output` the other side signed (SIGHASH_SINGLE) that this output stands
+    at the input's index; then the locktime is signed too, and exact.
+    """
+
+    outpoint: OutPoint
+    prevout: TxOut
+    sequence: int
+    witness_weight: int
+    sign: Sign = field(repr=False, compare=False)
+    locktime: int = 0
+    paired_output: TxOut | None = None
+
+    @property
+    def weight(self) -> int:
+        """Of the input, its witness and the output that is paired with it."""
+        paired = output_weight(self.paired_output.script) if self.paired_output else 0
+        return TX_INPUT_WEIGHT + self.witness_weight + paired
+
+
+def sweep_transaction(
+    spends: Sequence[Spend],
+    *,
+    destination_script: bytes,
+    feerate_per_kw: FeeRate,
+    extra_fee_sat: Sat = _NOTHING,
+    version: int = 2,
+    locktime: int = 0,
+) -> Tx:
+    """One signed transaction of all `spends`; what the fee leaves goes to the destination.
+
+    Spends with a paired output come first, else the order is kept. `extra_fee_sat` is paid on
+    top of the fee rate, for a parent. `locktime` is raised to what the spends need. Without
+    paired outputs nothing can be left out, so a rest below dust raises `SweepTooSmall`; with
+    them it goes to the fee. Raises `SweepTooHeavy` and `SweepConflict` too.
+    """
+    ordered = sorted(spends, key=lambda spend: spend.paired_output is None)
+    paired = tuple(spend.paired_output for spend in ordered if spend.paired_output is not None)
+    prevouts = tuple(spend.prevout for spend in ordered)
+    rest = sum(prevout.value for prevout in prevouts) - sum(output.value for output in paired)
+
+    def fee_of(outputs: tuple[TxOut, ...]) -> Sat:
+        weight = _weight(ordered, outputs)
+        if weight > MAX_SWEEP_WEIGHT:
+            raise SweepTooHeavy(weight)
+        return Sat(fee_for_weight(weight, feerate_per_kw) + extra_fee_sat)
+
+    fee = fee_of((*paired, TxOut(_NOTHING, destination_script)))
+    if rest - fee >= dust_limit(destination_script):
+        outputs = (*paired, TxOut(Sat(rest - fee), destination_script))
+    elif paired and rest >= fee_of(paired):
+        outputs = paired
+    else:
+        raise SweepTooSmall(value_sat=rest, fee_sat=fee)
+
+    unsigned = Tx(
+        version=version,
+        inputs=tuple(TxIn(spend.outpoint, sequence=spend.sequence) for spend in ordered),
+        outputs=outputs,
+        locktime=_locktime(ordered, locktime),
+    )
+    digest = TxDigest(unsigned, prevouts)
+    return Tx(
+        version=version,
+        inputs=tuple(
+            TxIn(spend.outpoint, sequence=spend.sequence, witness=spend.sign(digest, index))
+            for index, spend in enumerate(ordered)
+        ),
+        outputs=outputs,
+        locktime=unsigned.locktime,
+    )
+
+
+def split_spends(
+    spends: Sequence[Spend], *, destination_script: bytes, max_weight: int = MAX_SWEEP_WEIGHT
+) -> Iterator[tuple[Spend, ...]]:
+    """Parts that each fit one transaction, in order, and of about equal weight.
+
+    Equal, because a small remainder might not pay for its own transaction.
+    """
+    frame = _weight((), (TxOut(_NOTHING, destination_script),))
+    room = max_weight - frame - _LONG_COUNTS_WEIGHT
+    total = sum(spend.weight for spend in spends)
+    target = total / -(-total // room) if total else room
+    part: list[Spend] = []
+    weight = 0
+    for spend in spends:
+        if part and (weight >= target or weight + spend.weight > room):
+            yield tuple(part)
+            part, weight = [], 0
+        part.append(spend)
+        weight += spend.weight
+    if part:
+        yield tuple(part)
+
+
+def _weight(spends: Sequence[Spend], outputs: Sequence[TxOut]) -> int:
+    return transaction_weight(
+        witness_weights=tuple(spend.witness_weight for spend in spends),
+        output_weights=tuple(output_weight(output.script) for output in outputs),
+    )
+
+
+def _locktime(spends: Sequence[Spend], minimum: int) -> int:
+    """Raises `SweepConflict`."""
+    if len({spend.outpoint for spend in spends}) != len(spends):
+        raise SweepConflict("an outpoint is spent twice")
+    needed = max((minimum, *(spend.locktime for spend in spends)))
+    if any(spend.paired_output and spend.locktime != needed for spend in spends):
+        raise SweepConflict(f"a signed locktime is not {needed}")
+    return needed
