@@ -30,13 +30,13 @@ from lightspeed.wire.fields import (
     Tlv,
     UInt,
 )
+from lightspeed.wire.onion import ONION_PACKET_SIZE
 from lightspeed.wire.primitives import Reader
 
 __all__ = [
     "ALL_CHANNELS",
     "BOLT_CODEC",
     "BOLT_MESSAGES",
-    "ONION_PACKET_SIZE",
     "AcceptChannel",
     "ChannelReady",
     "ChannelReestablish",
@@ -64,8 +64,6 @@ __all__ = [
 
 ALL_CHANNELS = bytes(32)
 """The channel id by which `error` and `warning` speak of the connection as a whole."""
-
-ONION_PACKET_SIZE = 1 + 33 + 1_300 + 32  # version, public key, hop payloads, HMAC
 
 
 def printable(data: bytes) -> str:
