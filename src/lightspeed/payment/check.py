@@ -1,0 +1,135 @@
+"""Whether a credential pays: cheapest first, each refusal before the next.
+
+A refused credential costs at most `2 x window + count` hashes, an accepted one normally `count`:
+a lock's part costs its distance to what is known, and unit c costs one more, which is made up
+for by the units that no hash is spent on.
+"""
+
+from collections.abc import Sequence
+
+from lightspeed.payment.chain import ELEMENT_SIZE, lock_hash, walk
+from lightspeed.payment.credential import Credential
+from lightspeed.payment.errors import (
+    AlreadyRedeemed,
+    BookClosed,
+    ExposureExceeded,
+    LeaseExpired,
+    MalformedCredential,
+    PaymentRefused,
+    TooFar,
+    TooLittle,
+    TooMany,
+    WrongSecret,
+)
+from lightspeed.payment.parts import lock_count, split
+from lightspeed.payment.record import BookRecord, BookState, Part
+
+__all__ = ["DEFAULT_MAX_COUNT", "check"]
+
+DEFAULT_MAX_COUNT = 4_096
+
+
+def check(
+    credential: Credential,
+    record: BookRecord,
+    *,
+    now: float,
+    required_units: int = 1,
+    max_count: int = DEFAULT_MAX_COUNT,
+) -> Sequence[Part]:
+    """The parts of a credential that pays, ready for `record.redeem`; else PaymentRefused.
+
+    `now` is in seconds on the same clock as the record's lease. Changes nothing. The refusal
+    carries the book id and `next_unit` for its receipt.
+    """
+    try:
+        _check_admission(credential, record, now)
+        _check_range(credential, record, required_units, max_count)
+        parts = _parts(credential, record.chain_length)
+        _check_not_redeemed(parts, record)
+        _check_exposure(credential.last_unit, parts, record)
+        _check_distance(parts, record)
+        _check_elements(parts, record)
+    except PaymentRefused as refusal:
+        refusal.book_id = record.book.book_id
+        refusal.next_unit = record.next_unit
+        raise
+    return parts
+
+
+def _check_admission(credential: Credential, record: BookRecord, now: float) -> None:
+    if credential.book_id != record.book.book_id:
+        raise MalformedCredential("the credential is for another book")
+    if record.state is not BookState.OPEN:
+        raise BookClosed(f"the book is {record.state.value}")
+    if now >= record.open_until:
+        raise LeaseExpired("the book's lease has expired")
+
+
+def _check_range(
+    credential: Credential, record: BookRecord, required_units: int, max_count: int
+) -> None:
+    _, first_unit, count, elements = credential
+    if first_unit + count - 1 > record.units:
+        raise MalformedCredential("the range ends outside the book")
+    locks = lock_count(first_unit, count, record.chain_length)
+    if len(elements) != locks * ELEMENT_SIZE:
+        raise MalformedCredential(f"the range touches {locks} locks: one element for each")
+    if count > max_count:
+        raise TooMany(count, max_count)
+    if count < required_units:
+        raise TooLittle(count, required_units)
+
+
+def _parts(credential: Credential, chain_length: int) -> list[Part]:
+    _, first_unit, count, elements = credential
+    if count == 1:
+        lock, before = divmod(first_unit - 1, chain_length)
+        return [(lock + 1, before + 1, before + 1, elements)]
+    spans = split(first_unit, count, chain_length)
+    return [
+        (lock, first, last, elements[index * ELEMENT_SIZE : (index + 1) * ELEMENT_SIZE])
+        for index, (lock, first, last) in enumerate(spans)
+    ]
+
+
+def _check_not_redeemed(parts: list[Part], record: BookRecord) -> None:
+    for lock, first, last, _ in parts:
+        redeemed = record.locks[lock].lowest_redeemed(first, last)
+        if redeemed is not None:
+            raise AlreadyRedeemed((lock - 1) * record.chain_length + redeemed)
+
+
+def _check_exposure(last_unit: int, parts: list[Part], record: BookRecord) -> None:
+    allowance = record.chain_length + record.window
+    if last_unit <= record.secured_units + allowance:
+        return
+    limit = record.secured_locks_with(parts) * record.chain_length + allowance
+    if last_unit > limit:
+        raise ExposureExceeded(last_unit, limit)
+
+
+def _check_distance(parts: list[Part], record: BookRecord) -> None:
+    for lock, first, last, _ in parts:
+        deepest = record.locks[lock].deepest
+        distance = deepest - last if deepest > last else first - deepest - 1
+        if distance > record.window:
+            raise TooFar(lock, distance, record.window)
+
+
+def _check_elements(parts: list[Part], record: BookRecord) -> None:
+    for lock, _, last, element in parts:
+        known = record.locks[lock]
+        if last == record.chain_length:
+            # Only the lock hash proves that the lock can be enforced.
+            right = lock_hash(element) == record.book.lock_hash(lock) and (
+                not known.deepest or walk(element, last - known.deepest) == known.element
+            )
+        elif known.deepest > last:
+            right = walk(known.element, known.deepest - last) == element
+        elif known.deepest:
+            right = walk(element, last - known.deepest) == known.element
+        else:
+            right = walk(element, last) == record.book.anchor(lock)
+        if not right:
+            raise WrongSecret(lock)

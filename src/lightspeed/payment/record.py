@@ -1,0 +1,142 @@
+"""What the payee knows of a book in use: its state and lease, and what was redeemed of each lock.
+
+Plain data with the arithmetic of redeeming; a ledger keeps it durable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from lightspeed.payment.book import Book
+from lightspeed.payment.receipt import Receipt
+from lightspeed.payment.terms import Scheme
+
+__all__ = ["BookRecord", "BookState", "LockRecord", "Part"]
+
+Part = tuple[int, int, int, bytes]
+"""A credential's range within one lock: (lock, first unit, last unit, element of the last)."""
+
+
+class BookState(Enum):
+    """A book's state never goes back."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class LockRecord:
+    """What is known and redeemed of one lock; units are numbered within the lock, from 1.
+
+    `element` is e(deepest), the deepest that was redeemed; 0 and empty before the first. Units
+    1 .. `through` are redeemed, unit `through + 1` is not; bit i of `above` stands for unit
+    `through + 1 + i`.
+    """
+
+    deepest: int = 0
+    element: bytes = field(default=b"", repr=False)
+    through: int = 0
+    above: int = 0
+
+    def lowest_redeemed(self, first: int, last: int) -> int | None:
+        """The lowest redeemed unit of the range, if there is one."""
+        if first <= self.through:
+            return first
+        if not self.above:
+            return None
+        bits = self.above >> (first - self.through - 1) & ((1 << (last - first + 1)) - 1)
+        return first + (bits & -bits).bit_length() - 1 if bits else None
+
+    def redeem(self, first: int, last: int, element: bytes) -> None:
+        """Mark a range of units that are not redeemed yet, proved by `element` of the last."""
+        if last > self.deepest:
+            self.deepest = last
+            self.element = element
+        if not self.above and first == self.through + 1:
+            self.through = last
+            return
+        above = self.above | ((1 << (last - first + 1)) - 1) << (first - self.through - 1)
+        ones = (~above & (above + 1)).bit_length() - 1
+        self.through += ones
+        self.above = above >> ones
+
+
+class _LockRecords(dict[int, LockRecord]):
+    """Locks of which nothing is known yet are made when asked for."""
+
+    def __missing__(self, lock: int) -> LockRecord:
+        record = self[lock] = LockRecord()
+        return record
+
+
+@dataclass(slots=True)
+class BookRecord:
+    """The payee's view of one book.
+
+    `open_until` is in seconds since 1970, as the ledger's clock counts. `secured_locks` is the
+    run of completed locks from lock 1 (scheme ladder: the highest completed lock), `next_unit`
+    the lowest unit not redeemed. `locks` must answer for every lock number of the book.
+    """
+
+    book: Book
+    open_until: float
+    state: BookState = BookState.OPEN
+    secured_locks: int = 0
+    next_unit: int = 1
+    redeemed_units: int = 0
+    locks: dict[int, LockRecord] = field(default_factory=_LockRecords)
+    units: int = field(init=False)
+    chain_length: int = field(init=False)
+    window: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        terms = self.book.terms
+        self.units = terms.units
+        self.chain_length = terms.chain_length
+        self.window = terms.window
+
+    @property
+    def secured_units(self) -> int:
+        """`secured` of the exposure rule."""
+        return self.secured_locks * self.chain_length
+
+    def secured_locks_with(self, parts: Sequence[Part]) -> int:
+        """`secured_locks` as it would be once `parts` are redeemed."""
+        completed = {lock for lock, _, last, _ in parts if last == self.chain_length}
+        if self.book.terms.scheme is Scheme.LADDER:
+            return max(completed | {self.secured_locks})
+        run = self.secured_locks
+        while run < self.book.terms.locks and (
+            run + 1 in completed or self.locks[run + 1].deepest == self.chain_length
+        ):
+            run += 1
+        return run
+
+    def redeem(self, parts: Sequence[Part]) -> Receipt:
+        """Record what `check` returned; the receipt is valid once that is durable."""
+        count = 0
+        for lock, first, last, element in parts:
+            self.locks[lock].redeem(first, last, element)
+            count += last - first + 1
+        if any(last == self.chain_length for _, _, last, _ in parts):
+            self.secured_locks = self.secured_locks_with(parts)
+        self.redeemed_units += count
+        first_unit = (parts[0][0] - 1) * self.chain_length + parts[0][1]
+        if first_unit == self.next_unit:
+            self._advance_next_unit(first_unit + count)
+        return Receipt(
+            book_id=self.book.book_id,
+            first_unit=first_unit,
+            count=count,
+            next_unit=self.next_unit,
+        )
+
+    def _advance_next_unit(self, unit: int) -> None:
+        while unit <= self.units:
+            lock, before = divmod(unit - 1, self.chain_length)
+            through = self.locks[lock + 1].through
+            if through == before:
+                break
+            unit += through - before
+        self.next_unit = unit
