@@ -4,6 +4,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from lightspeed.bitcoin import (
+    GROUP_ORDER,
+    Block,
+    BlockHeader,
+    Branch,
+    Leaf,
+    OutPoint,
+    PrivateKey,
+    TapTree,
+    Tx,
+    TxIn,
+    TxOut,
+)
+from lightspeed.units import Sat
 from lightspeed.wire import Codec, FeeRange, Message
 from lightspeed.wire.codec import layout_of
 from lightspeed.wire.features import Features
@@ -56,3 +70,29 @@ def wire_messages(message_class: type[Message]) -> st.SearchStrategy[Any]:
 def wire_codec_messages(codec: Codec) -> st.SearchStrategy[Any]:
     """Any message of a codec."""
     return st.sampled_from(codec.message_classes).flatmap(wire_messages)
+
+
+# --- bitcoin: keys, transactions, blocks, script trees --------------------------------------
+
+bytes32 = st.integers(0, (1 << 256) - 1).map(lambda n: n.to_bytes(32, "big"))
+private_keys = st.integers(1, GROUP_ORDER - 1).map(lambda n: PrivateKey(n.to_bytes(32, "big")))
+uint32s = st.integers(0, 0xFFFFFFFF)
+int32s = st.integers(-(1 << 31), (1 << 31) - 1)
+raw_scripts = st.binary(max_size=40)
+outpoints = st.builds(OutPoint, bytes32, uint32s)
+tx_inputs = st.builds(
+    TxIn, outpoints, raw_scripts, uint32s, st.lists(st.binary(max_size=80), max_size=3).map(tuple)
+)
+tx_outputs = st.builds(TxOut, st.integers(0, 21_000_000 * 10**8).map(Sat), raw_scripts)
+transactions = st.builds(
+    Tx,
+    int32s,
+    st.lists(tx_inputs, min_size=1, max_size=4).map(tuple),
+    st.lists(tx_outputs, max_size=4).map(tuple),
+    uint32s,
+)
+block_headers = st.builds(BlockHeader, int32s, bytes32, bytes32, uint32s, uint32s, uint32s)
+blocks = st.builds(Block, block_headers, st.lists(transactions, max_size=3).map(tuple))
+tap_trees: st.SearchStrategy[TapTree] = st.recursive(
+    st.builds(Leaf, raw_scripts), lambda trees: st.builds(Branch, trees, trees), max_leaves=12
+)

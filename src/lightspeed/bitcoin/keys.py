@@ -40,6 +40,9 @@ class PublicKey:
             raise InvalidKey("not a point of the curve") from None
         object.__setattr__(self, "_point", point)
 
+    def __repr__(self) -> str:
+        return f"PublicKey({self.data.hex()})"
+
     @classmethod
     def from_x_only(cls, x: bytes) -> Self:
         """BIP 340's lift_x: the point with this X and an even Y."""
