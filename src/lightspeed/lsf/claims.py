@@ -1,0 +1,212 @@
+"""How LSFs and the outputs of micropayment transactions are spent after a unilateral close.
+
+`channel.sweeps` batches these `Spend`s within standardness and signs them.
+
+    who     spends                    when                                              by
+    payee   output of a lock          once the child is there                           secret
+    payer   output of a lock          refund delay after the child                      key
+    payer   LSF                       refund delay after the commitment                 key
+    both    LSF of a commitment that  at once, before any child can confirm             key path
+            the other had revoked
+"""
+
+from lightspeed.bitcoin import (
+    P2A_SCRIPT,
+    P2TR_KEY_PATH_WITNESS_WEIGHT,
+    TX_INPUT_WEIGHT,
+    OutPoint,
+    PrivateKey,
+    TaprootOutput,
+    TxDigest,
+    TxOut,
+    sha256,
+)
+from lightspeed.channel.graph import Frozen
+from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend
+from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
+from lightspeed.errors import LocalError
+from lightspeed.lsf.keys import LsfKeys
+from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.micropayment import P2A_SAT, Micropayment
+from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, LSF_REFUND_LEAF, SECRET_SIZE
+
+__all__ = [
+    "CLAIM_INPUT_WEIGHT",
+    "LockSettled",
+    "WrongLockSecret",
+    "claim_spend",
+    "lsf_refund_spend",
+    "lsf_revocation_spend",
+    "p2a_spend",
+    "refund_spend",
+]
+
+_CONTROL_BLOCK_SIZE = 33 + 32  # two leaves
+_CLAIM_LEAF_SIZE = 73
+CLAIM_INPUT_WEIGHT = TX_INPUT_WEIGHT + witness_weight(
+    SCHNORR_SIGNATURE_SIZE, SECRET_SIZE, _CLAIM_LEAF_SIZE, _CONTROL_BLOCK_SIZE
+)  # = 403
+
+
+class WrongLockSecret(LocalError, ValueError):
+    """A secret does not hash to the lock that it is to open."""
+
+
+class LockSettled(LocalError, LookupError):
+    """The child has no output for this lock: it is settled, or not of the book."""
+
+
+def claim_spend(
+    book: OutputsBook,
+    lock: int,
+    *,
+    child: Micropayment,
+    settled: int,
+    secret: bytes,
+    payee: PrivateKey,
+) -> Spend:
+    """The payee takes the output of a lock. `payee` is its `book_private_key`.
+
+    Raises `WrongLockSecret` and `LockSettled`.
+    """
+    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
+    if len(secret) != SECRET_SIZE or sha256(secret) != book.book.lock_hash(lock):
+        raise WrongLockSecret(f"not the secret of lock {lock}")
+    output = book.claims[lock - 1]
+    if book.settlement.literal:
+        witness = output.script_path(CLAIM_LEAF, secret)
+        return Spend(
+            outpoint=outpoint,
+            prevout=TxOut(book.lock_amount_sat, output.script),
+            sequence=SEQUENCE_REPLACEABLE,
+            witness_weight=witness_weight(*map(len, witness)),
+            sign=lambda digest, index: witness,
+        )
+    return _script_spend(
+        outpoint,
+        TxOut(book.lock_amount_sat, output.script),
+        output=output,
+        leaf=CLAIM_LEAF,
+        key=payee,
+        items=(secret,),
+    )
+
+
+def refund_spend(
+    book: OutputsBook, lock: int, *, child: Micropayment, settled: int, payer: PrivateKey
+) -> Spend:
+    """The payer takes back the output of a lock, `refund_delay` after the child confirmed.
+
+    `payer` is its `book_private_key`. Raises `LockSettled`.
+    """
+    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
+    output = book.claims[lock - 1]
+    return _script_spend(
+        outpoint,
+        TxOut(book.lock_amount_sat, output.script),
+        output=output,
+        leaf=CLAIM_REFUND_LEAF,
+        key=payer,
+        sequence=book.settlement.refund_delay_blocks,
+    )
+
+
+def lsf_refund_spend(
+    book: OutputsBook,
+    frozen: Frozen,
+    *,
+    keys: LsfKeys,
+    whose: Whose,
+    settled: int,
+    payer: PrivateKey,
+) -> Spend:
+    """The payer takes back a whole LSF, `refund_delay` after the commitment confirmed.
+
+    `payer` is its `lsf_private_key`.
+    """
+    return _script_spend(
+        frozen.outpoint(book.key),
+        frozen.output(book.key),
+        output=book.lsf(keys, whose=whose, settled=settled),
+        leaf=LSF_REFUND_LEAF,
+        key=payer,
+        sequence=book.settlement.refund_delay_blocks,
+    )
+
+
+def lsf_revocation_spend(
+    book: OutputsBook,
+    frozen: Frozen,
+    *,
+    keys: LsfKeys,
+    whose: Whose,
+    settled: int,
+    revocation: PrivateKey,
+) -> Spend:
+    """The countersignatory takes the LSF of a revoked commitment by key path.
+
+    `revocation` is the secret of `keys.revocation` (BOLT 3, "`revocationpubkey` Derivation").
+    """
+    secret = book.lsf(keys, whose=whose, settled=settled).tweak_secret(revocation)
+
+    def sign(digest: TxDigest, index: int) -> tuple[bytes, ...]:
+        return (secret.sign_schnorr(digest.taproot(index)),)
+
+    return Spend(
+        outpoint=frozen.outpoint(book.key),
+        prevout=frozen.output(book.key),
+        sequence=SEQUENCE_REPLACEABLE,
+        witness_weight=P2TR_KEY_PATH_WITNESS_WEIGHT,
+        sign=sign,
+    )
+
+
+def p2a_spend(child: Micropayment) -> Spend:
+    """The P2A of a micropayment transaction: anybody may pay for it with a child of its own.
+
+    Raises `LockSettled` when it has none.
+    """
+    vout = len(child.tx.outputs) - 1
+    prevout = child.tx.outputs[vout]
+    if prevout != TxOut(P2A_SAT, P2A_SCRIPT):
+        raise LockSettled("this micropayment transaction has no P2A")
+    return Spend(
+        outpoint=child.tx.outpoint(vout),
+        prevout=prevout,
+        sequence=SEQUENCE_REPLACEABLE,
+        witness_weight=witness_weight(),
+        sign=lambda digest, index: (),
+    )
+
+
+def _lock_outpoint(book: OutputsBook, lock: int, *, child: Micropayment, settled: int) -> OutPoint:
+    if not settled < lock <= book.locks:
+        raise LockSettled(f"no output for lock {lock}: {settled} of {book.locks} are settled")
+    return child.tx.outpoint(lock - settled - 1)
+
+
+def _script_spend(
+    outpoint: OutPoint,
+    prevout: TxOut,
+    *,
+    output: TaprootOutput,
+    leaf: int,
+    key: PrivateKey,
+    items: tuple[bytes, ...] = (),
+    sequence: int = SEQUENCE_REPLACEABLE,
+) -> Spend:
+    """One signature, then `items`, then script and control block."""
+
+    def sign(digest: TxDigest, index: int) -> tuple[bytes, ...]:
+        signed = digest.taproot(index, leaf_hash=output.leaf_hash(leaf))
+        return output.script_path(leaf, key.sign_schnorr(signed), *items)
+
+    unsigned = output.script_path(leaf, bytes(SCHNORR_SIGNATURE_SIZE), *items)
+    return Spend(
+        outpoint=outpoint,
+        prevout=prevout,
+        sequence=sequence,
+        witness_weight=witness_weight(*map(len, unsigned)),
+        sign=sign,
+    )

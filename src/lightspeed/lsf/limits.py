@@ -1,0 +1,196 @@
+"""What a book may be: the limits of the protocol, and those that a payee tells."""
+
+import struct
+from dataclasses import dataclass
+from typing import Self
+
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, dust_limit, fee_for_weight, p2tr
+from lightspeed.lsf.claims import CLAIM_INPUT_WEIGHT
+from lightspeed.lsf.errors import BookRefused
+from lightspeed.lsf.messages import RejectReason
+from lightspeed.lsf.settlement import MAX_DELAY_BLOCKS, Settlement
+from lightspeed.payment import MAX_CHAIN_LENGTH, MAX_WINDOW, SATS, BookTerms, Scheme
+from lightspeed.units import Sat
+
+__all__ = [
+    "CHAIN_RULES",
+    "CLAIM_COST_MARGIN",
+    "MAX_BOOKS",
+    "MAX_OUTPUTS_LOCKS",
+    "MIN_LOCK_AMOUNT_SAT",
+    "REGTEST_RULES",
+    "DelayRules",
+    "PayeeLimits",
+    "check_book",
+    "check_claim_cost",
+    "check_payee_delay",
+    "default_refund_delay_blocks",
+]
+
+MAX_OUTPUTS_LOCKS = 2_322
+"""A micropayment transaction of 399,940 WU with d = 144, 399,941 with the longest push of d;
+400,000 relay, and one output more weighs 172."""
+
+MIN_LOCK_AMOUNT_SAT = dust_limit(p2tr(bytes(32)))  # = 330
+
+CLAIM_COST_MARGIN = 3
+"""A lock is worth at least so many times what its input in a claim costs."""
+
+MAX_BOOKS = 255
+"""Of one channel, whatever the payee tells: 44 kWU of a commitment."""
+
+_DEFAULT_REFUND_DELAY_BLOCKS = 1_008  # a week
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayRules:
+    """How long the honest windows are at least, and what only a chain without value allows."""
+
+    min_payee_delay_blocks: int
+    min_refund_margin_blocks: int
+    """From the first block in which the payee's child may confirm to the refund's."""
+    literal_allowed: bool
+
+
+CHAIN_RULES = DelayRules(
+    min_payee_delay_blocks=144, min_refund_margin_blocks=288, literal_allowed=False
+)
+REGTEST_RULES = DelayRules(
+    min_payee_delay_blocks=6, min_refund_margin_blocks=11, literal_allowed=True
+)
+
+_LIMITS = struct.Struct(">BBBIHQQIHHI")  # version, schemes, then the fields in order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayeeLimits:
+    """What a payee is ready to accept, told when the channel is opened."""
+
+    schemes: frozenset[Scheme] = frozenset({Scheme.OUTPUTS})
+    max_books: int = 16
+    """Accepted or open at one time."""
+    max_locks: int = MAX_OUTPUTS_LOCKS
+    max_chain_length: int = MAX_CHAIN_LENGTH
+    min_lock_amount: int = MIN_LOCK_AMOUNT_SAT
+    max_lock_amount: int = 10_000_000
+    max_window: int = MAX_WINDOW
+    min_refund_delay_blocks: int = 1
+    max_refund_delay_blocks: int = MAX_DELAY_BLOCKS
+    min_child_feerate: FeeRate = FEE_RATE_FLOOR
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_books <= MAX_BOOKS:
+            raise ValueError(f"a channel has 1 to {MAX_BOOKS} books")
+
+    def to_bytes(self) -> bytes:
+        """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, chain length
+        u16, lock amount u64 and u64, window u32, refund delay u16 and u16, child fee rate u32."""
+        return _LIMITS.pack(
+            1,
+            sum(1 << scheme.value for scheme in self.schemes),
+            self.max_books,
+            self.max_locks,
+            self.max_chain_length,
+            self.min_lock_amount,
+            self.max_lock_amount,
+            self.max_window,
+            self.min_refund_delay_blocks,
+            self.max_refund_delay_blocks,
+            self.min_child_feerate,
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Raises `ValueError`. Schemes that are not known here are left out."""
+        if len(data) != _LIMITS.size:
+            raise ValueError(f"limits of {len(data)} bytes")
+        version, schemes, books, locks, chain, low, high, window, *rest = _LIMITS.unpack(data)
+        if version != 1:
+            raise ValueError(f"limits of version {version}")
+        return cls(
+            schemes=frozenset(scheme for scheme in Scheme if schemes >> scheme.value & 1),
+            max_books=books,
+            max_locks=locks,
+            max_chain_length=chain,
+            min_lock_amount=low,
+            max_lock_amount=high,
+            max_window=window,
+            min_refund_delay_blocks=rest[0],
+            max_refund_delay_blocks=rest[1],
+            min_child_feerate=FeeRate(rest[2]),
+        )
+
+
+def default_refund_delay_blocks(payee_delay_blocks: int) -> int:
+    """R for a channel with this D: a week, or D and two days."""
+    return max(
+        _DEFAULT_REFUND_DELAY_BLOCKS, payee_delay_blocks + CHAIN_RULES.min_refund_margin_blocks
+    )
+
+
+def check_payee_delay(payee_delay_blocks: int, *, rules: DelayRules) -> None:
+    """D, the payer's to_self_delay: its time to answer a revoked commitment of the payee.
+
+    Raises `BookRefused`: no book can be opened in such a channel.
+    """
+    _require(
+        payee_delay_blocks >= rules.min_payee_delay_blocks,
+        f"the payer's to_self_delay is {payee_delay_blocks} blocks, "
+        f"{rules.min_payee_delay_blocks} are needed",
+    )
+
+
+def check_claim_cost(lock_amount_sat: Sat, *, feerate: FeeRate) -> None:
+    """Claiming a lock must not eat it up. Raises `BookRefused`."""
+    cost = fee_for_weight(CLAIM_INPUT_WEIGHT, feerate)
+    _require(
+        lock_amount_sat >= CLAIM_COST_MARGIN * cost,
+        f"a lock of {lock_amount_sat} sat, which cost {cost} sat to claim",
+    )
+
+
+def check_book(
+    terms: BookTerms, *, limits: PayeeLimits, rules: DelayRules, payee_delay_blocks: int
+) -> Settlement:
+    """Both parties check a proposal by the same rules. Raises `BookRefused`."""
+    check_payee_delay(payee_delay_blocks, rules=rules)
+    settlement = Settlement.from_bytes(terms.settlement)
+    _require(
+        terms.scheme in limits.schemes and terms.scheme is Scheme.OUTPUTS,
+        f"scheme {terms.scheme.name.lower()} is not offered",
+    )
+    _require(terms.asset == SATS, "only sats are offered")
+    _require(
+        terms.locks <= min(limits.max_locks, MAX_OUTPUTS_LOCKS),
+        f"{terms.locks} locks, at most {min(limits.max_locks, MAX_OUTPUTS_LOCKS)} are possible",
+    )
+    _within("chain length", terms.chain_length, 1, limits.max_chain_length)
+    _within(
+        "lock amount",
+        terms.lock_amount,
+        max(limits.min_lock_amount, MIN_LOCK_AMOUNT_SAT),
+        limits.max_lock_amount,
+    )
+    _within("window", terms.window, 1, limits.max_window)
+    _within(
+        "refund delay",
+        settlement.refund_delay_blocks,
+        max(limits.min_refund_delay_blocks, payee_delay_blocks + rules.min_refund_margin_blocks),
+        limits.max_refund_delay_blocks,
+    )
+    _require(
+        settlement.child_feerate >= max(limits.min_child_feerate, FEE_RATE_FLOOR),
+        f"a child fee rate of {settlement.child_feerate} sat/kw is too low",
+    )
+    check_claim_cost(Sat(terms.lock_amount), feerate=settlement.child_feerate)
+    _require(rules.literal_allowed or not settlement.literal, "claims without a signature")
+    return settlement
+
+
+def _within(what: str, value: int, low: int, high: int) -> None:
+    _require(low <= value <= high, f"{what} {value} is not from {low} to {high}")
+
+
+def _require(condition: bool, text: str) -> None:
+    if not condition:
+        raise BookRefused(RejectReason.TERMS, text)
