@@ -354,7 +354,7 @@ async def test_injected_bytes_end_the_connection():
         while fee(2) not in await impostor.received():
             pass
         impostor.writer.write(bytes(18))
-        await impostor.received()
+        await impostor.reader.read()
 
     async with impostor_server(script) as port, await connect_to_port(port) as peer:
         assert await anext(peer) == fee(1)
@@ -366,7 +366,7 @@ async def test_injected_bytes_end_the_connection():
 async def test_a_peer_that_answers_no_ping_is_given_up():
     async def script(impostor: Impostor) -> None:
         impostor.writer.write(impostor.transport.encrypt(THEIRS.init.encode()))
-        await impostor.received()
+        await impostor.reader.read()
 
     settings = replace(OURS, ping_interval_seconds=0.05)
     async with impostor_server(script) as port, await connect_to_port(port, settings) as peer:
