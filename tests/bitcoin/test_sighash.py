@@ -91,15 +91,15 @@ def test_legacy_single_without_its_output_is_one() -> None:
 
 
 def test_legacy_code_separators_go_and_pushes_keep_their_form() -> None:
-    separator = script(Op.OP_CODESEPARATOR)
-    pushes = bytes.fromhex("4c01ab4d0100ab4e01000000ab01ab")
-    with_separators = separator + pushes + separator + script(Op.OP_CHECKSIG) + separator
+    separator, check = script(Op.OP_CODESEPARATOR), script(Op.OP_CHECKSIG)
+    pushes = bytes.fromhex("4c0107 4d010007 4e0100000007 0107 00")
+    hidden = bytes.fromhex("01ab 4c01ab")
 
     def digest(code: bytes) -> bytes:
         return legacy_sighash(TWO_INPUTS, 0, script_code=code, hash_type=SIGHASH_ALL)
 
-    assert digest(with_separators) == digest(pushes + script(Op.OP_CHECKSIG))
-    assert digest(pushes) != digest(b"")
+    assert digest(separator + pushes + separator + check + separator) == digest(pushes + check)
+    assert digest(separator + hidden) == digest(hidden) != digest(pushes)
 
 
 def test_legacy_code_that_does_not_parse_is_refused() -> None:
