@@ -1,5 +1,6 @@
 """Hypothesis strategies of every package, one section each."""
 
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from lightspeed.bitcoin import (
     Block,
     BlockHeader,
     Branch,
+    FeeRate,
     Leaf,
     OutPoint,
     PrivateKey,
@@ -16,8 +18,13 @@ from lightspeed.bitcoin import (
     Tx,
     TxIn,
     TxOut,
+    sha256,
 )
-from lightspeed.units import Sat
+from lightspeed.channel.commitment import obscuring_factor
+from lightspeed.channel.graph import HtlcKey
+from lightspeed.channel.keys import ChannelSecrets
+from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
+from lightspeed.units import Msat, Sat
 from lightspeed.wire import Codec, FeeRange, Message
 from lightspeed.wire.codec import layout_of
 from lightspeed.wire.features import Features
@@ -96,3 +103,58 @@ blocks = st.builds(Block, block_headers, st.lists(transactions, max_size=3).map(
 tap_trees: st.SearchStrategy[TapTree] = st.recursive(
     st.builds(Leaf, raw_scripts), lambda trees: st.builds(Branch, trees, trees), max_leaves=12
 )
+
+# --- channel: commitments -------------------------------------------------------------------
+
+
+@st.composite
+def commitment_cases(
+    draw: st.DrawFn, *, funder_least_sat: int = 660
+) -> tuple[CommitmentTerms, CommitmentBalance]:
+    """A funding amount, divided between two sides and HTLCs around the dust limit.
+
+    The funder has at least what two anchors cost, if not what the fee is. Keys are those of
+    `channel_secrets(1)`, the broadcaster, and `channel_secrets(2)`.
+    """
+    broadcaster, countersignatory = (channel_secrets(n).basepoints for n in (1, 2))
+    broadcaster_is_funder = draw(st.booleans())
+    opener, accepter = broadcaster.payment, countersignatory.payment
+    if not broadcaster_is_funder:
+        opener, accepter = accepter, opener
+    terms = CommitmentTerms(
+        funding_outpoint=draw(outpoints),
+        funding_sat=Sat(draw(st.integers(100_000, 10**9))),
+        funding_keys=(broadcaster.funding, countersignatory.funding),
+        broadcaster_is_funder=broadcaster_is_funder,
+        obscuring_factor=obscuring_factor(opener=opener, accepter=accepter),
+        dust_limit_sat=Sat(draw(st.sampled_from([354, 546, 1_000]))),
+        to_self_delay_blocks=draw(st.sampled_from([1, 6, 16, 17, 144, 2_016])),
+        anchors=draw(st.booleans()),
+    )
+    kept = 1_000 * funder_least_sat
+    left = terms.funding_sat * 1_000 - kept
+    htlcs = []
+    for key in draw(st.lists(st.builds(HtlcKey, st.booleans(), st.integers(0, 9)), unique=True)):
+        amount = draw(st.integers(1, 4_000_000))
+        if amount <= left:
+            left -= amount
+            expiry = draw(st.integers(1, 3)) + 500_000
+            payment_hash = sha256(bytes([draw(st.integers(0, 2))]) * 32)
+            htlcs.append(HtlcOutput(key, Msat(amount), payment_hash, expiry))
+    to_funder = draw(st.integers(0, left) | st.integers(0, min(left, 2_000_000)))
+    shares = (kept + to_funder, left - to_funder)
+    to_broadcaster, to_countersignatory = shares if broadcaster_is_funder else shares[::-1]
+    balance = CommitmentBalance(
+        number=draw(st.integers(0, 2**48 - 1)),
+        to_broadcaster_msat=Msat(to_broadcaster),
+        to_countersignatory_msat=Msat(to_countersignatory),
+        feerate_per_kw=FeeRate(draw(st.integers(253, 5_000))),
+        htlcs=tuple(htlcs),
+    )
+    return terms, balance
+
+
+@cache
+def channel_secrets(number: int) -> ChannelSecrets:
+    """The same secrets for the same number."""
+    return ChannelSecrets.derive(bytes([number]) * 32)

@@ -88,9 +88,7 @@ def test_each_side_derives_the_same_keys_of_a_commitment() -> None:
     revocation = derive_revocation_private_key(countersignatory.revocation, per_commitment)
     assert keys == CommitmentKeys(
         per_commitment_point=per_commitment.public,
-        revocation=derive_revocation_private_key(
-            countersignatory.revocation, per_commitment
-        ).public,
+        revocation=revocation.public,
         broadcaster_delayed=derive_private_key(broadcaster.delayed_payment, point).public,
         broadcaster_htlc=derive_private_key(broadcaster.htlc, point).public,
         countersignatory_htlc=derive_private_key(countersignatory.htlc, point).public,

@@ -46,7 +46,7 @@ _LOW_24_BITS = 0xFFFFFF
 
 
 class FunderCannotPay(ChannelRefusal):
-    """A balance is negative, or the funder's does not cover fee and anchors."""
+    """A balance is negative, or the funder's does not cover what it has to."""
 
     def __init__(self, missing_sat: int) -> None:
         super().__init__(f"{missing_sat} sat are missing for the commitment transaction")
@@ -83,12 +83,19 @@ def commitment_fee(
 
 
 def funder_cost(
-    terms: CommitmentTerms, balance: CommitmentBalance, *, extension_weight: int = 0
+    terms: CommitmentTerms,
+    balance: CommitmentBalance,
+    *,
+    extension_weight: int = 0,
+    more_untrimmed_htlcs: int = 0,
 ) -> Sat:
-    """What the funder's balance has to pay in this commitment: fee and both anchors."""
+    """What the funder's balance has to pay in this commitment: fee and both anchors.
+
+    `more_untrimmed_htlcs` asks for the cost as if so many were there besides.
+    """
     fee = commitment_fee(
         feerate_per_kw=balance.feerate_per_kw,
-        untrimmed_htlcs=_count_untrimmed(terms, balance),
+        untrimmed_htlcs=_count_untrimmed(terms, balance) + more_untrimmed_htlcs,
         anchors=terms.anchors,
         extension_weight=extension_weight,
     )
@@ -104,9 +111,10 @@ def commitment_constructor(
 ) -> Draft:
     """Main outputs and anchors; HTLCs come with `htlc_extender`.
 
-    BOLT 3 lets the fee eat the funder's balance up. With an extension (`extension_weight` above
-    0) that would leave the fee short of the added weight, so there `FunderCannotPay` is raised;
-    and both anchors are there, because either side may have money in the extension's outputs.
+    BOLT 3 lets the fee eat the funder's balance up. Not so the anchors, or more would come out
+    than was funded; and with an extension (`extension_weight` above 0) not the fee either, or it
+    would be short of the added weight: `FunderCannotPay`. With an extension both anchors are
+    there, because either side may have money in its outputs.
     """
     to_broadcaster, to_countersignatory = _main_amounts(
         terms, balance, extension_weight=extension_weight
@@ -171,8 +179,10 @@ def _main_amounts(
         raise FunderCannotPay(-min(broadcaster, countersignatory))
     cost = funder_cost(terms, balance, extension_weight=extension_weight)
     funder = broadcaster if terms.broadcaster_is_funder else countersignatory
-    if extension_weight and cost > funder:
-        raise FunderCannotPay(cost - funder)
+    anchors_cost = 2 * ANCHOR_SAT if terms.anchors else 0
+    unavoidable = cost if extension_weight else anchors_cost
+    if unavoidable > funder:
+        raise FunderCannotPay(unavoidable - funder)
     rest = Sat(max(0, funder - cost))
     return (rest, countersignatory) if terms.broadcaster_is_funder else (broadcaster, rest)
 
