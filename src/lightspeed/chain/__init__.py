@@ -11,6 +11,7 @@ from lightspeed.chain.errors import (
     FaucetEmpty,
     ReorgTooDeep,
 )
+from lightspeed.chain.esplora import EsploraChain
 from lightspeed.chain.interface import BlockId, Chain, Spend, TipChanged, TxInfo
 from lightspeed.chain.local import LocalChain
 from lightspeed.chain.policy import FeePolicy
@@ -22,6 +23,7 @@ __all__ = [
     "BroadcastRefused",
     "Chain",
     "ChainUnavailable",
+    "EsploraChain",
     "FaucetEmpty",
     "FeePolicy",
     "LocalChain",

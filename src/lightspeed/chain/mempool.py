@@ -36,7 +36,6 @@ class Entry:
     spent: tuple[TxOut, ...]
     fee: Sat
     weight: int
-    time: int
 
     @property
     def vsize(self) -> int:
@@ -58,13 +57,11 @@ class Mempool:
         index: ChainIndex,
         *,
         verify: Callable[[Tx, Sequence[TxOut]], int | None],
-        clock: Callable[[], int],
         fees: policy.FeePolicy | None = None,
     ) -> None:
         self.fees = fees or policy.FeePolicy()
         self._index = index
         self._verify = verify
-        self._clock = clock
         self._entries: dict[bytes, Entry] = {}  # parents stand before their children
         self._spends: dict[OutPoint, tuple[bytes, int]] = {}
         self._scripts: dict[bytes, dict[bytes, None]] = {}
@@ -203,7 +200,7 @@ class Mempool:
         fee = policy.fee_paid(tx, found, next_height=next_height)
         spent = tuple(coin.output for coin in found)
         policy.check_witness_standard(tx, spent)
-        return Entry(tx, spent, fee, tx.weight, self._clock())
+        return Entry(tx, spent, fee, tx.weight)
 
     def _coin(self, outpoint: OutPoint, package: dict[bytes, Tx]) -> Coin | None:
         entry = self._entries.get(outpoint.txid)

@@ -52,9 +52,7 @@ class Regtest:
         self._blocks: dict[bytes, tuple[Block, int]] = {genesis.hash: (genesis, 0)}
         self._extra_nonces = count()
         self.index = ChainIndex(genesis)
-        self.mempool = Mempool(
-            self.index, verify=unverified_input, clock=self._next_time, fees=fees
-        )
+        self.mempool = Mempool(self.index, verify=unverified_input, fees=fees)
         self.fee_rate: FeeRate = FEE_RATE_FLOOR
         self._listeners: list[Callable[[TipChanged], None]] = []
         self.mine(initial_blocks)
@@ -96,9 +94,8 @@ class Regtest:
             return None
         return info.tx.outputs[outpoint.vout]
 
-    def unspent(self, script: bytes) -> list[tuple[OutPoint, TxOut]]:
-        """Outputs with this script that nothing spends, unconfirmed ones last."""
-        script_hash = sha256(script)
+    def unspent(self, script_hash: bytes) -> list[tuple[OutPoint, TxOut, BlockId | None]]:
+        """Outputs that nothing spends, by the SHA-256 of their script; unconfirmed ones last."""
         txids = [*self.index.history(script_hash), *self.mempool.history(script_hash)]
         found = []
         for txid in txids:
@@ -106,8 +103,8 @@ class Regtest:
             assert info is not None  # histories name only what is there
             for vout, out in enumerate(info.tx.outputs):
                 outpoint = OutPoint(txid, vout)
-                if out.script == script and self.outspend(outpoint) is None:
-                    found.append((outpoint, out))
+                if sha256(out.script) == script_hash and self.outspend(outpoint) is None:
+                    found.append((outpoint, out, info.confirmed))
         return found
 
     def fork_height(self, block: BlockId) -> int:
@@ -140,13 +137,15 @@ class Regtest:
         return tx
 
     def _faucet_coins(self) -> Iterable[tuple[OutPoint, TxOut]]:
-        for outpoint, out in self.unspent(FAUCET_SCRIPT):
-            located = self.index.located(outpoint.txid)
-            if located and located.tx.is_coinbase:
-                age = self.height + 1 - located.block.height
-                if age < COINBASE_MATURITY_BLOCKS:
-                    continue
-            yield outpoint, out
+        next_height = self.height + 1
+        for outpoint, out, _ in self.unspent(sha256(FAUCET_SCRIPT)):
+            coin = self.index.coin(outpoint)
+            if (
+                coin is None
+                or not coin.is_coinbase
+                or next_height - (coin.height or 0) >= COINBASE_MATURITY_BLOCKS
+            ):
+                yield outpoint, out
 
     # --- blocks ---------------------------------------------------------------------------
 
@@ -229,7 +228,7 @@ class Regtest:
         return mine_block(
             previous,
             height=height,
-            time=self._next_time(parent),
+            time=self._time_after(parent),
             payout=TxOut(reward, script),
             transactions=transactions,
             extra_nonce=next(self._extra_nonces),
@@ -252,8 +251,7 @@ class Regtest:
             total += max(fee, 0)
         return total
 
-    def _next_time(self, parent: Block | None = None) -> int:
-        parent = parent or self.index.block(self.height)
+    def _time_after(self, parent: Block) -> int:
         if self._clock is None:
             return parent.header.time + BLOCK_INTERVAL_SECONDS
         earliest = self.index.median_time_past(self.height) + 1
