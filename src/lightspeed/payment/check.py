@@ -22,6 +22,7 @@ from lightspeed.payment.errors import (
     WrongSecret,
 )
 from lightspeed.payment.parts import lock_count, split
+from lightspeed.payment.price import Price, units_due
 from lightspeed.payment.record import BookRecord, BookState, Part
 
 __all__ = ["DEFAULT_MAX_COUNT", "check"]
@@ -34,17 +35,18 @@ def check(
     record: BookRecord,
     *,
     now: float,
-    required_units: int = 1,
+    prices: Sequence[Price] = (),
     max_count: int = DEFAULT_MAX_COUNT,
 ) -> Sequence[Part]:
     """The parts of a credential that pays, ready for `record.redeem`; else PaymentRefused.
 
-    `now` is in seconds on the same clock as the record's lease. Changes nothing. The refusal
-    carries the book id and `next_unit` for its receipt.
+    `now` is in seconds on the same clock as the record's lease. `prices`: what the call costs,
+    one per asset that it is sold for; without any, one unit is enough. Changes nothing. The
+    refusal carries the book id and `next_unit` for its receipt.
     """
     try:
         _check_admission(credential, record, now)
-        _check_range(credential, record, required_units, max_count)
+        _check_range(credential, record, prices, max_count)
         parts = _parts(credential, record.chain_length)
         _check_not_redeemed(parts, record)
         _check_exposure(credential.last_unit, parts, record)
@@ -67,7 +69,7 @@ def _check_admission(credential: Credential, record: BookRecord, now: float) -> 
 
 
 def _check_range(
-    credential: Credential, record: BookRecord, required_units: int, max_count: int
+    credential: Credential, record: BookRecord, prices: Sequence[Price], max_count: int
 ) -> None:
     _, first_unit, count, elements = credential
     if first_unit + count - 1 > record.units:
@@ -77,8 +79,10 @@ def _check_range(
         raise MalformedCredential(f"the range touches {locks} locks: one element for each")
     if count > max_count:
         raise TooMany(count, max_count)
-    if count < required_units:
-        raise TooLittle(count, required_units)
+    if prices:
+        required_units = units_due(prices, record.book.terms)
+        if count < required_units:
+            raise TooLittle(count, required_units)
 
 
 def _parts(credential: Credential, chain_length: int) -> list[Part]:

@@ -1,0 +1,187 @@
+"""The payer's durable side: seeds, and what of each book was reserved.
+
+One SQLite file, 0600, shared by the node that stores books and the programs that pay from them.
+A book has one user at a time: taking it over makes an earlier user's next reservation fail.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from lightspeed.ledger.connection import open_file, transaction, translated
+from lightspeed.ledger.errors import BookExists, BookInUse
+from lightspeed.payment import (
+    DEFAULT_MAX_COUNT,
+    Allocator,
+    Book,
+    BookTerms,
+    SecretBook,
+    StopReason,
+    UnknownBook,
+)
+
+__all__ = ["PayerStore"]
+
+SCHEMA_VERSION = 1_001  # apart from the ledger's, so that neither opens the other's file
+
+_TABLES = """
+CREATE TABLE secret_book (
+    book_id BLOB PRIMARY KEY,
+    channel_id BLOB NOT NULL,
+    terms BLOB NOT NULL,
+    lock_hashes BLOB NOT NULL,
+    anchors BLOB NOT NULL,
+    seed BLOB NOT NULL
+) STRICT;
+CREATE TABLE reservation (
+    book_id BLOB PRIMARY KEY REFERENCES secret_book,
+    low INTEGER NOT NULL,
+    reserved_end INTEGER NOT NULL,
+    user INTEGER NOT NULL,
+    stopped TEXT
+) STRICT;
+"""
+
+
+class PayerStore:
+    """Blocking; each write is on the disk when the call returns. Any thread may call.
+
+    Every method raises LedgerUnavailable when the file cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._lock = threading.RLock()
+        with translated():
+            self._connection = open_file(Path(path), tables=_TABLES, version=SCHEMA_VERSION)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def save(self, secret_book: SecretBook) -> None:
+        """Store a new book; raises BookExists. Do this before it is proposed."""
+        book = secret_book.book
+        with self._transaction():
+            try:
+                self._connection.execute(
+                    "INSERT INTO secret_book VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        book.book_id,
+                        book.channel_id,
+                        book.terms.to_bytes(),
+                        book.lock_hashes,
+                        book.anchors,
+                        secret_book.seed,
+                    ),
+                )
+            except sqlite3.IntegrityError as error:
+                raise BookExists(f"book {book.book_id.hex()} is in the store") from error
+            self._connection.execute(
+                "INSERT INTO reservation VALUES (?, 1, 0, 0, NULL)", (book.book_id,)
+            )
+
+    def book_ids(self) -> tuple[bytes, ...]:
+        """All books, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT book_id FROM secret_book ORDER BY rowid").fetchall()
+        return tuple(book_id for (book_id,) in rows)
+
+    def load(self, book_id: bytes) -> SecretBook:
+        """A stored book with its seed; raises UnknownBook."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT channel_id, terms, lock_hashes, anchors, seed FROM secret_book"
+                " WHERE book_id = ?",
+                (book_id,),
+            ).fetchone()
+        if row is None:
+            raise UnknownBook(book_id)
+        channel_id, terms, lock_hashes, anchors, seed = row
+        book = Book(
+            channel_id=channel_id,
+            terms=BookTerms.from_bytes(terms),
+            lock_hashes=lock_hashes,
+            anchors=anchors,
+        )
+        return SecretBook(book=book, seed=seed)
+
+    def take_over(
+        self,
+        secret_book: SecretBook,
+        *,
+        max_unserved: int | None = None,
+        max_count: int = DEFAULT_MAX_COUNT,
+    ) -> Allocator:
+        """The book's allocator, going on from what was stored last.
+
+        Whoever took the book over before gets BookInUse at its next reservation.
+        """
+        book = secret_book.book
+        with self._transaction():
+            row = self._connection.execute(
+                "UPDATE reservation SET user = user + 1 WHERE book_id = ?"
+                " RETURNING low, reserved_end, user, stopped",
+                (book.book_id,),
+            ).fetchone()
+        if row is None:
+            raise UnknownBook(book.book_id)
+        low, reserved_end, user, stopped = row
+        reserve: Callable[[int, int], None] = partial(self._reserve, book.book_id, user)
+        return Allocator(
+            book.book_id,
+            book.terms,
+            reserve=reserve,
+            low=low,
+            reserved_end=reserved_end,
+            max_unserved=max_unserved,
+            max_count=max_count,
+            stopped=None if stopped is None else StopReason[stopped],
+        )
+
+    def stop(self, book_id: bytes, reason: StopReason) -> None:
+        """Remember that the book is not used any more; the first reason stays."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE reservation SET stopped = coalesce(stopped, ?) WHERE book_id = ?",
+                (reason.name, book_id),
+            )
+
+    def stopped(self, book_id: bytes) -> StopReason | None:
+        """Why the book is not used any more; raises UnknownBook."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT stopped FROM reservation WHERE book_id = ?", (book_id,)
+            ).fetchone()
+        if row is None:
+            raise UnknownBook(book_id)
+        return None if row[0] is None else StopReason[row[0]]
+
+    def _reserve(self, book_id: bytes, user: int, low: int, reserved_end: int) -> None:
+        with self._transaction():
+            changed = self._connection.execute(
+                "UPDATE reservation SET low = ?, reserved_end = ? WHERE book_id = ? AND user = ?",
+                (low, reserved_end, book_id, user),
+            ).rowcount
+        if not changed:
+            raise BookInUse(f"book {book_id.hex()} was taken over by another process")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, translated():
+            yield self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, translated(), transaction(self._connection):
+            yield

@@ -1,0 +1,246 @@
+"""The embedded ledger: SQLite behind one thread that commits in groups.
+
+Whoever asks while one flush runs goes into the next. Several processes may open the same file,
+each after its fork.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple, Self, TypeVar
+
+from lightspeed.ledger.database import LedgerDatabase, Outcome, Request
+from lightspeed.ledger.errors import LedgerUnavailable
+from lightspeed.ledger.interface import BookStatus, FinalState, LockElement
+from lightspeed.payment import DEFAULT_MAX_COUNT, Book, Credential, Price, Receipt
+
+__all__ = ["SQLiteLedger"]
+
+T = TypeVar("T")
+
+MAX_BATCH = 4_096  # bounds how long one flush holds the database's lock
+
+
+class _Redeem(NamedTuple):
+    """A waiting redeem: an asyncio future of `loop`, or a thread's future without one."""
+
+    request: Request
+    future: "asyncio.Future[Receipt] | Future[Receipt]"
+    loop: asyncio.AbstractEventLoop | None
+
+
+class _Call(NamedTuple):
+    """Anything else that wants the connection."""
+
+    run: Callable[[], None]
+
+
+class SQLiteLedger:
+    """`Ledger` in one SQLite file (WAL, synchronous FULL, 0600), with a blocking twin for threads.
+
+    The clock is the machine's, which is the database's; tests hand in another. A credential may
+    hold at most `max_count` units.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_count: int = DEFAULT_MAX_COUNT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = LedgerDatabase(Path(path), clock=clock, max_count=max_count)
+        self._queue: SimpleQueue[_Redeem | _Call | None] = SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
+        self._thread.start()
+
+    async def redeem(self, credential: Credential, *, prices: Iterable[Price] = ()) -> Receipt:
+        """See `Ledger.redeem`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self._put(_Redeem(Request(credential, tuple(prices)), future, loop))
+        return await future
+
+    def redeem_blocking(self, credential: Credential, *, prices: Iterable[Price] = ()) -> Receipt:
+        """`redeem` for threads: any number of them share a flush."""
+        future: Future[Receipt] = Future()
+        self._put(_Redeem(Request(credential, tuple(prices)), future, None))
+        return future.result()
+
+    def cached_book(self, book_id: bytes) -> Book | None:
+        """The public part if it is in memory; asks nobody."""
+        return self._database.cached_book(book_id)
+
+    async def book(self, book_id: bytes) -> Book:
+        """See `Ledger.book`."""
+        cached = self.cached_book(book_id)
+        return cached if cached is not None else await self._run(self._reading(book_id))
+
+    def book_blocking(self, book_id: bytes) -> Book:
+        """`book` for threads."""
+        cached = self.cached_book(book_id)
+        return cached if cached is not None else self._start(self._reading(book_id)).result()
+
+    async def store_book(self, book: Book, *, open_until: float = 0.0) -> None:
+        """See `Ledger.store_book`."""
+        await self._run(lambda: self._database.store_book(book, open_until))
+
+    async def extend_lease(
+        self,
+        book_id: bytes,
+        *,
+        open_until: float,
+        generation: bytes,
+        redeemed_at_least: int = 0,
+    ) -> BookStatus:
+        """See `Ledger.extend_lease`."""
+        return await self._run(
+            lambda: self._database.extend_lease(
+                book_id,
+                open_until=open_until,
+                generation=generation,
+                redeemed_at_least=redeemed_at_least,
+            )
+        )
+
+    async def fence(self, book_id: bytes) -> FinalState:
+        """See `Ledger.fence`."""
+        return await self._run(lambda: self._database.fence(book_id))
+
+    async def close_book(self, book_id: bytes) -> None:
+        """See `Ledger.close_book`."""
+        await self._run(lambda: self._database.close_book(book_id))
+
+    async def status(self, book_id: bytes) -> BookStatus:
+        """See `Ledger.status`."""
+        return await self._run(lambda: self._database.status(book_id))
+
+    async def statuses(self) -> tuple[BookStatus, ...]:
+        """See `Ledger.statuses`."""
+        return await self._run(self._database.statuses)
+
+    async def completed_secrets(
+        self, book_id: bytes, *, after_lock: int = 0
+    ) -> tuple[LockElement, ...]:
+        """See `Ledger.completed_secrets`."""
+        return await self._run(lambda: self._database.completed_secrets(book_id, after_lock))
+
+    async def generation(self) -> bytes:
+        """See `Ledger.generation`."""
+        return await self._run(self._database.generation)
+
+    async def declare_restored(self) -> None:
+        """See `Ledger.declare_restored`."""
+        await self._run(lambda: self._database.declare_restored(secrets.token_bytes(16)))
+
+    async def aclose(self) -> None:
+        """See `Ledger.aclose`."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Finish what was begun, then let go of the file."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _put(self, item: _Redeem | _Call) -> None:
+        with self._closing:
+            if self._closed:
+                raise LedgerUnavailable("the ledger was closed")
+            self._queue.put(item)
+
+    def _start(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._put(_Call(run))
+        return future
+
+    def _reading(self, book_id: bytes) -> Callable[[], Book]:
+        return lambda: self._database.book(book_id)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        # Shielded: a write that was begun is not undone by cancelling the one who waits.
+        return await asyncio.shield(asyncio.wrap_future(self._start(work)))
+
+    def _serve(self) -> None:
+        """The thread: take all that waits, redeem it in one flush, answer, again."""
+        queue = self._queue
+        ended = False
+        while not ended:
+            redeems: list[_Redeem] = []
+            calls: list[_Call] = []
+            while not ended:
+                item = queue.get()
+                if item is None:
+                    ended = True
+                elif isinstance(item, _Redeem):
+                    redeems.append(item)
+                else:
+                    calls.append(item)
+                if queue.empty() or len(redeems) == MAX_BATCH:
+                    break
+            if redeems:
+                self._flush(redeems)
+            for call in calls:
+                call.run()
+        self._database.close()
+
+    def _flush(self, redeems: Sequence[_Redeem]) -> None:
+        outcomes: Sequence[Outcome | Exception]
+        try:
+            outcomes = self._database.redeem([waiting.request for waiting in redeems])
+        except Exception as error:
+            outcomes = [error] * len(redeems)
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[_Answer]] = {}
+        for (_, future, loop), outcome in zip(redeems, outcomes, strict=True):
+            by_loop.setdefault(loop, []).append((future, outcome))
+        for loop, answers in by_loop.items():
+            if loop is None:
+                _answer(answers)
+                continue
+            # A loop that is closed has nobody left who waits.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(_answer, answers)
+
+
+_Answer = tuple["asyncio.Future[Receipt] | Future[Receipt]", Receipt | Exception]
+
+
+def _answer(answers: Iterable[_Answer]) -> None:
+    for future, outcome in answers:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
