@@ -3,11 +3,11 @@
 A value that was parsed from a message or payload also encodes and parses to itself.
 
 Run it with `python fuzz/fuzz_wire.py -max_total_time=30` (extra `fuzz`; options of libFuzzer).
-The first byte of the input chooses the parser, the rest is what it is fed.
+The corpus grows in build/fuzz_wire/, a crash is written beside it. The first byte of an input
+chooses the parser, the rest is what it is fed.
 """
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from lightspeed.wire import (
     peel_onion,
     start_handshake,
 )
+
+BUILD = Path(__file__).parents[1] / "build"
 
 OUR_KEY, OUR_EPHEMERAL, THEIR_KEY, THEIR_EPHEMERAL = (
     PrivateKey(bytes([byte]) * 32) for byte in (0x11, 0x12, 0x21, 0x22)
@@ -153,12 +155,13 @@ def fuzz_one(data: bytes) -> None:
 def main() -> None:
     import atheris
 
-    with tempfile.TemporaryDirectory() as corpus:
-        for index, seed in enumerate(SEEDS):
-            Path(corpus, str(index)).write_bytes(seed)
-        atheris.instrument_all()
-        atheris.Setup([*sys.argv, corpus], fuzz_one)
-        atheris.Fuzz()
+    corpus = BUILD / "fuzz_wire"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for index, seed in enumerate(SEEDS):
+        (corpus / f"seed-{index}").write_bytes(seed)
+    atheris.instrument_all()
+    atheris.Setup([*sys.argv, f"-artifact_prefix={BUILD}/fuzz_wire-", str(corpus)], fuzz_one)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
