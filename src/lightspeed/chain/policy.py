@@ -52,7 +52,6 @@ _SEQUENCE_SECONDS_SHIFT = 9
 _VERSIONS = range(1, 4)
 _MIN_NONWITNESS_SIZE = 65
 _MAX_SCRIPT_SIG_SIZE = 1_650
-_MAX_DATACARRIER_SIZE = 100_000
 _MAX_DUST_OUTPUTS = 1
 _MAX_P2WSH_SCRIPT_SIZE = 3_600
 _MAX_P2WSH_STACK_ITEMS = 100
@@ -121,15 +120,8 @@ def check_standard(tx: Tx) -> None:
             raise BroadcastRefused("scriptsig-size")
         if not _is_push_only(txin.script_sig):
             raise BroadcastRefused("scriptsig-not-pushonly")
-    datacarrier_left = _MAX_DATACARRIER_SIZE
-    for out in tx.outputs:
-        kind = output_type(out.script)
-        if kind is OutputType.NONSTANDARD:
-            raise BroadcastRefused("scriptpubkey")
-        if kind is OutputType.OP_RETURN:
-            datacarrier_left -= len(out.script)
-            if datacarrier_left < 0:
-                raise BroadcastRefused("datacarrier")
+    if any(output_type(out.script) is OutputType.NONSTANDARD for out in tx.outputs):
+        raise BroadcastRefused("scriptpubkey")
     if len(dust_outputs(tx)) > _MAX_DUST_OUTPUTS:
         raise BroadcastRefused("dust")
     if len(tx.serialize(witness=False)) < _MIN_NONWITNESS_SIZE:
