@@ -75,8 +75,9 @@ class BookRecord:
     """The payee's view of one book.
 
     `open_until` is in seconds since 1970, as the ledger's clock counts. `secured_locks` is the
-    run of completed locks from lock 1 (scheme ladder: the highest completed lock), `next_unit`
-    the lowest unit not redeemed. `locks` must answer for every lock number of the book.
+    run of completed locks from lock 1 (scheme ladder: the highest completed lock), `limit_unit`
+    follows from it, `next_unit` is the lowest unit not redeemed. `locks` must answer for every
+    lock number of the book. What comes after it is copied from the book, for speed.
     """
 
     book: Book
@@ -86,20 +87,30 @@ class BookRecord:
     next_unit: int = 1
     redeemed_units: int = 0
     locks: dict[int, LockRecord] = field(default_factory=_LockRecords)
+    limit_unit: int = field(init=False)
     units: int = field(init=False)
     chain_length: int = field(init=False)
     window: int = field(init=False)
+    asset: bytes = field(init=False)
+    unit_value: int = field(init=False)
+    book_id: bytes = field(init=False)
+    lock_hashes: bytes = field(init=False, repr=False)
+    anchors: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        terms = self.book.terms
-        self.units = terms.units
-        self.chain_length = terms.chain_length
-        self.window = terms.window
+        self.units = self.book.terms.units
+        self.chain_length = self.book.terms.chain_length
+        self.window = self.book.terms.window
+        self.asset = self.book.terms.asset
+        self.unit_value = self.book.terms.unit_value
+        self.book_id = self.book.book_id
+        self.lock_hashes = self.book.lock_hashes
+        self.anchors = self.book.anchors
+        self.limit_unit = self.limit_unit_for(self.secured_locks)
 
-    @property
-    def secured_units(self) -> int:
-        """`secured` of the exposure rule."""
-        return self.secured_locks * self.chain_length
+    def limit_unit_for(self, secured_locks: int) -> int:
+        """The last unit that the exposure rule admits: `secured + c + window`, in the book."""
+        return min(self.units, (secured_locks + 1) * self.chain_length + self.window)
 
     def secured_locks_with(self, parts: Sequence[Part]) -> int:
         """`secured_locks` as it would be once `parts` are redeemed."""
@@ -121,6 +132,7 @@ class BookRecord:
             count += last - first + 1
         if any(last == self.chain_length for _, _, last, _ in parts):
             self.secured_locks = self.secured_locks_with(parts)
+            self.limit_unit = self.limit_unit_for(self.secured_locks)
         self.redeemed_units += count
         first_unit = (parts[0][0] - 1) * self.chain_length + parts[0][1]
         if first_unit == self.next_unit:
