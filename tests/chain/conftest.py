@@ -1,15 +1,15 @@
 """A regtest, and coins that anybody can spend."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 
 import pytest
-import uvicorn
 
 from lightspeed.bitcoin import OutPoint, Tx, TxIn, TxOut, p2wsh
 from lightspeed.chain import Regtest
-from lightspeed.chain.esplora_server import create_app
+from lightspeed.chain.esplora_server import serving
 from lightspeed.units import Sat
 
 ANYONE = b"\x51"  # OP_1: a witness script that everybody satisfies
@@ -65,27 +65,19 @@ def purse(regtest: Regtest) -> Purse:
     return Purse(regtest)
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: "SimpleQueue[str]") -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[object] | None = None) -> None:
-        await super().startup(sockets)  # type: ignore[arg-type]
-        port = self.servers[0].sockets[0].getsockname()[1]
-        self._ready.put(f"http://127.0.0.1:{port}")
-
-
 @pytest.fixture
 def esplora_url() -> Iterator[str]:
     """A fresh regtest behind its Esplora server, in a thread of its own."""
     ready: SimpleQueue[str] = SimpleQueue()
-    config = uvicorn.Config(create_app(Regtest()), port=0, log_level="error", access_log=False)
-    server = _Server(config, ready)
-    thread = threading.Thread(target=server.run)
+    stop = threading.Event()
+
+    async def serve() -> None:
+        async with serving(Regtest()) as url:
+            ready.put(url)
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     yield ready.get(timeout=10)
-    server.should_exit = True
+    stop.set()
     thread.join(timeout=10)

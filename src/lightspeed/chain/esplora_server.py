@@ -4,9 +4,11 @@ The paths and JSON are those of Blockstream's Esplora (github.com/Blockstream/es
 Below `/regtest` stands what only a regtest can do: mine, fund, reorganise, set the fees.
 """
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -45,8 +47,9 @@ from lightspeed.chain.regtest import Regtest
 from lightspeed.chain.regtest_control import control_routes
 from lightspeed.errors import LocalError
 
-__all__ = ["create_app", "run"]
+__all__ = ["create_app", "run", "serving"]
 
+_BACKLOG = 512
 _BLOCKS_PER_PAGE = 10
 _TXS_PER_PAGE = 25
 _MEMPOOL_TXS = 50
@@ -74,15 +77,55 @@ def run(
 
     Port 0 takes a free one. Raises `LocalError` for a host that is not loopback.
     """
+    with _listen(host, port) as listener:
+        if on_ready:
+            on_ready(_url(host, listener))
+        _server(regtest).run(sockets=[listener])
+
+
+@asynccontextmanager
+async def serving(
+    regtest: Regtest, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serves on the running event loop while the context lasts; gives the URL."""
+    with _listen(host, port) as listener:
+        server = _server(regtest)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield _url(host, listener)
+        finally:
+            server.should_exit = True
+            await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise LocalError(f"the regtest server has no access control: loopback only, not {host}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        if on_ready:
-            on_ready(f"http://{shown}:{listener.getsockname()[1]}")
-        config = uvicorn.Config(create_app(regtest), log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+    # asyncio turns Nagle's delay off only where the socket names its protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _server(regtest: Regtest) -> uvicorn.Server:
+    app = create_app(regtest)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+    )
 
 
 class _Esplora:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from lightspeed.bitcoin import BlockHeader, FeeRate, OutPoint, Tx
+from lightspeed.bitcoin import FEE_RATE_FLOOR, BlockHeader, FeeRate, OutPoint, Tx
 from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
 from lightspeed.chain.regtest import Regtest
 
@@ -40,7 +40,7 @@ class LocalChain:
         self.regtest.broadcast_package(transactions)
 
     async def fee_rate(self, target_blocks: int) -> FeeRate:
-        return self.regtest.fee_rate
+        return max(FEE_RATE_FLOOR, self.regtest.fee_rate)
 
     def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
         return self._tips(since or self.regtest.tip)

@@ -1,0 +1,235 @@
+"""The Esplora client believes nothing that contradicts itself, and survives a lost server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from lightspeed.bitcoin import OutPoint, txid_hex
+from lightspeed.chain import (
+    BroadcastRefused,
+    ChainUnavailable,
+    EsploraChain,
+    LocalChain,
+    Regtest,
+    TipChanged,
+)
+from lightspeed.chain import esplora_server as server_module
+from lightspeed.chain.esplora_server import serving
+
+Answers = dict[str, tuple[int, str | bytes]]
+
+
+@asynccontextmanager
+async def _lying(
+    regtest: Regtest, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[EsploraChain]:
+    """A client of a server that gives these answers, by path, instead of true ones."""
+    honest = server_module.create_app
+
+    def create(regtest: Regtest) -> Starlette:
+        def lie(status: int, body: str | bytes) -> Callable[[Request], Any]:
+            async def answer(_: Request) -> Response:
+                return PlainTextResponse(body, status_code=status)
+
+            return answer
+
+        lies = [Route(path, lie(*said), methods=["GET", "POST"]) for path, said in answers.items()]
+        return Starlette(routes=[*lies, *honest(regtest).routes])
+
+    monkeypatch.setattr(server_module, "create_app", create)
+    async with serving(regtest) as url, EsploraChain(url, poll_seconds=0.01) as chain:
+        yield chain
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (500, "internal"),
+        (429, "slow down"),
+        (404, "Block not found"),
+        (200, ""),
+        (200, "zz" * 32),
+        (200, "00" * 31),
+        (200, "11" * 32),
+        (200, b"\xff\xfe"),
+    ],
+)
+async def test_senseless_tip_is_no_tip(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch, said: tuple[int, str]
+) -> None:
+    async with _lying(regtest, {"/blocks/tip/hash": said}, monkeypatch) as chain:
+        with pytest.raises(ChainUnavailable):
+            await chain.tip()
+
+
+async def test_header_of_another_block_is_refused(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tip = regtest.tip
+    other = regtest.index.block(5).header.serialize().hex()
+    path = f"/block/{txid_hex(tip.hash)}/header"
+    for said in (other, "", "00" * 80, "x"):
+        async with _lying(regtest, {path: (200, said)}, monkeypatch) as chain:
+            with pytest.raises(ChainUnavailable):
+                await chain.tip()
+
+
+@pytest.mark.parametrize(
+    "said", [(200, "{}"), (200, "[]"), (200, '{"height": -1}'), (200, '{"height": "7"}'), (404, "")]
+)
+async def test_tip_without_a_height_is_refused(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch, said: tuple[int, str]
+) -> None:
+    path = f"/block/{txid_hex(regtest.tip.hash)}"
+    async with _lying(regtest, {path: said}, monkeypatch) as chain:
+        with pytest.raises(ChainUnavailable):
+            await chain.tip()
+
+
+async def test_height_follows_from_the_links_not_from_what_is_stated(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: Answers = {}
+    async with _lying(regtest, answers, monkeypatch) as chain:
+        await chain.tip()
+        regtest.mine(2)
+        answers[f"/block/{txid_hex(regtest.tip.hash)}"] = (200, '{"height": 900}')
+        assert await chain.tip() == regtest.tip
+
+
+async def test_other_transaction_than_asked_for_is_refused(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = purse.spend(purse.coin()), purse.spend(purse.coin())
+    regtest.broadcast(one)
+    path = f"/tx/{txid_hex(one.txid)}/raw"
+    for said in (two.serialize(), one.serialize() + b"\x00", b""):
+        async with _lying(regtest, {path: (200, said)}, monkeypatch) as chain:
+            with pytest.raises(ChainUnavailable):
+                await chain.transaction(one.txid)
+
+
+async def test_spend_that_does_not_spend_is_refused(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coin, other = purse.coin(), purse.coin()
+    spender = purse.spend(other)
+    regtest.broadcast(spender)
+    said = (
+        f'{{"spent": true, "txid": "{txid_hex(spender.txid)}", "vin": VIN,'
+        ' "status": {"confirmed": false}}'
+    )
+    path = f"/tx/{txid_hex(coin.txid)}/outspend/{coin.vout}"
+    for vin in ("0", "1", "-1", "null", '"0"', "true"):
+        async with _lying(regtest, {path: (200, said.replace("VIN", vin))}, monkeypatch) as chain:
+            with pytest.raises(ChainUnavailable):
+                await chain.outspend(coin)
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "{", '{"six": 1}', '{"6": -1}', '{"6": NaN}', '{"6": null}', "[" * 100_000]
+)
+async def test_senseless_fee_estimate_is_refused(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    async with _lying(regtest, {"/fee-estimates": (200, said)}, monkeypatch) as chain:
+        with pytest.raises(ChainUnavailable):
+            await chain.fee_rate(6)
+
+
+async def test_fee_rate_takes_the_target_asked_for(
+    regtest: Regtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = '{"2": 40.0, "6": 20.0, "144": 2.0}'
+    async with _lying(regtest, {"/fee-estimates": (200, said)}, monkeypatch) as chain:
+        rates = [await chain.fee_rate(target) for target in (1, 2, 5, 6, 143, 144, 1_008)]
+    assert rates == [10_000, 10_000, 10_000, 5_000, 5_000, 500, 500]
+
+
+async def test_server_without_packages_gets_the_transactions_one_by_one(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = purse.spend(purse.coin())
+    child = purse.spend(parent.outpoint(0), parents=(parent,))
+    async with _lying(regtest, {"/txs/package": (404, "")}, monkeypatch) as chain:
+        await chain.broadcast_package([parent, child])
+    assert len(regtest.mempool) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('sendrawtransaction RPC error: {"code":-26,"message":"dust, more"}', "dust"),
+        (
+            'sendrawtransaction RPC error: {"code":-25, "message": "TRUC-violation"}',
+            "TRUC-violation",
+        ),
+        ("plain words", "plain words"),
+    ],
+)
+async def test_reason_is_read_from_the_refusal(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch, body: str, reason: str
+) -> None:
+    async with _lying(regtest, {"/tx": (400, body)}, monkeypatch) as chain:
+        with pytest.raises(BroadcastRefused) as refused:
+            await chain.broadcast(purse.spend(purse.coin()))
+    assert refused.value.reason == reason
+
+
+async def test_package_verdict_names_the_cause_and_not_what_follows_from_it(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (
+        '{"package_msg": "transaction failed", "tx-results": {'
+        '"a": {"txid": "00", "error": "bad-txns-inputs-missingorspent"},'
+        '"b": {"txid": "01", "error": "min relay fee not met, 0 < 100"}}}'
+    )
+    async with _lying(regtest, {"/txs/package": (200, body)}, monkeypatch) as chain:
+        with pytest.raises(BroadcastRefused) as refused:
+            await chain.broadcast_package([purse.spend(purse.coin())])
+    assert refused.value.reason == "min relay fee not met"
+
+
+async def test_server_that_is_away_is_unavailable_and_comes_back(regtest: Regtest) -> None:
+    async with serving(regtest) as url:
+        port = int(url.rpartition(":")[2])
+        chain = EsploraChain(url, poll_seconds=0.01)
+        old = await chain.tip()
+        tips = chain.tips(old)
+        watching = asyncio.ensure_future(anext(tips))
+    with pytest.raises(ChainUnavailable):
+        await asyncio.wait_for(watching, timeout=5)
+    for question in (
+        chain.tip(),
+        chain.block_id(1),
+        chain.transaction(bytes(32)),
+        chain.outspend(OutPoint(bytes(32), 0)),
+        chain.fee_rate(6),
+        chain.broadcast(regtest.index.block(1).transactions[0]),
+    ):
+        with pytest.raises(ChainUnavailable):
+            await question
+    regtest.mine()
+    async with serving(regtest, port=port):
+        assert await anext(chain.tips(old)) == TipChanged(old, regtest.tip, old.height)
+        await chain.close()
+
+
+async def test_new_chain_behind_the_same_address_is_a_reorganisation() -> None:
+    first, second = Regtest(), Regtest(clock=lambda: 1_700_000_000, initial_blocks=250)
+    async with serving(first) as url:
+        port = int(url.rpartition(":")[2])
+        chain = EsploraChain(url, poll_seconds=0.01)
+        old = await chain.tip()
+    async with serving(second, port=port):
+        changed = await anext(chain.tips(old))
+        assert changed == TipChanged(old, second.tip, 0) or changed.fork_height < old.height
+        assert await chain.tip() == await LocalChain(second).tip()
+        await chain.close()
