@@ -15,7 +15,7 @@ from lightspeed.bitcoin import (
 from lightspeed.channel.graph import Draft, Frozen, Output, build
 from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revocation_private_key
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
-from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import Micropayment
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.settlement import Settlement
@@ -63,7 +63,7 @@ class World:
     secret_book: SecretBook
     payer: ChannelSecrets
     payee: ChannelSecrets
-    whose: Whose
+    whose: Party
     payee_delay_blocks: int
     settled: int
     number: int = 7
@@ -85,11 +85,11 @@ class World:
 
     @property
     def broadcaster(self) -> ChannelSecrets:
-        return self.payer if self.whose is Whose.PAYER else self.payee
+        return self.payer if self.whose is Party.PAYER else self.payee
 
     @property
     def countersignatory(self) -> ChannelSecrets:
-        return self.payee if self.whose is Whose.PAYER else self.payer
+        return self.payee if self.whose is Party.PAYER else self.payer
 
     @cached_property
     def keys(self) -> LsfKeys:
@@ -147,7 +147,7 @@ class World:
 def make_world(
     terms: BookTerms | None = None,
     *,
-    whose: Whose = Whose.PAYER,
+    whose: Party = Party.PAYER,
     payee_delay_blocks: int = 6,
     settled: int = 0,
     seed: bytes = b"\x5e" * 32,

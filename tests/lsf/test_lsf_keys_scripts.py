@@ -13,7 +13,7 @@ from lightspeed.lsf.keys import (
     book_public_key,
     lsf_private_key,
 )
-from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.messages import Party
 from lightspeed.lsf.scripts import (
     claim_leaf,
     claim_output,
@@ -91,8 +91,8 @@ def test_book_keys_differ_between_books_and_parties() -> None:
     assert len({first.payer, first.payee, second.payer, second.payee, PAYER, PAYEE}) == 6
 
 
-@pytest.mark.parametrize("whose", Whose)
-def test_lsf_keys_follow_the_broadcasters_point(whose: Whose) -> None:
+@pytest.mark.parametrize("whose", Party)
+def test_lsf_keys_follow_the_broadcasters_point(whose: Party) -> None:
     world = make_world(whose=whose)
     point = world.broadcaster.per_commitment_point(world.number)
     for party, public in ((world.payer, world.keys.payer), (world.payee, world.keys.payee)):

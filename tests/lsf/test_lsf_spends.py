@@ -22,11 +22,11 @@ from lightspeed.lsf.claims import (
     p2a_spend,
     refund_spend,
 )
-from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import micropayment_weight
 from lsf_world import DESTINATION, World, book_terms, make_world
 
-BOTH = pytest.mark.parametrize("whose", Whose)
+BOTH = pytest.mark.parametrize("whose", Party)
 
 
 def sweep(*spends: Spend, feerate: int = 253) -> tuple[Tx, list[TxOut]]:
@@ -43,13 +43,13 @@ def with_sequence(tx: Tx, sequence: int) -> Tx:
 
 @BOTH
 @pytest.mark.parametrize("settled", [0, 2, 4])
-def test_child_spends_the_lsf(whose: Whose, settled: int) -> None:
+def test_child_spends_the_lsf(whose: Party, settled: int) -> None:
     world = make_world(whose=whose, settled=settled)
     tx = world.completed_child()
     verify_all_spends(tx, world.child.prevouts)
     assert [out.value for out in tx.outputs] == [1_000] * (5 - settled) + [240]
     assert tx.version == 3
-    assert tx.inputs[0].sequence == (1 if whose is Whose.PAYER else 6)
+    assert tx.inputs[0].sequence == (1 if whose is Party.PAYER else 6)
     fee = world.child.prevouts[0].value - sum(out.value for out in tx.outputs)
     assert fee >= fee_for_weight(tx.weight, FEE_RATE_FLOOR)
 
@@ -63,7 +63,7 @@ def test_child_weight_is_exact_for_the_payees_commitment(
 ) -> None:
     world = make_world(
         book_terms(locks=locks, refund_delay_blocks=40_000),
-        whose=Whose.PAYEE,
+        whose=Party.PAYEE,
         payee_delay_blocks=delay,
     )
     tx = world.completed_child()
@@ -74,10 +74,10 @@ def test_child_weight_is_exact_for_the_payees_commitment(
 
 
 @BOTH
-def test_lsf_holds_the_same_on_both_commitments(whose: Whose) -> None:
+def test_lsf_holds_the_same_on_both_commitments(whose: Party) -> None:
     world = make_world(whose=whose, payee_delay_blocks=2_016)
     assert world.frozen.output(world.book.key).value == make_world(
-        whose=Whose.PAYEE, payee_delay_blocks=2_016
+        whose=Party.PAYEE, payee_delay_blocks=2_016
     ).book.amount_sat(settled=0)
 
 
@@ -91,7 +91,7 @@ def test_settling_never_asks_the_payer_for_money(locks: int) -> None:
 
 
 def test_largest_book_makes_a_standard_transaction() -> None:
-    world = make_world(book_terms(locks=2_322), whose=Whose.PAYEE, payee_delay_blocks=144)
+    world = make_world(book_terms(locks=2_322), whose=Party.PAYEE, payee_delay_blocks=144)
     tx = world.completed_child()
     verify_spend(tx, 0, world.child.prevouts)
     assert (tx.version, tx.vsize, tx.weight) == (2, 99_985, 399_940)
@@ -99,7 +99,7 @@ def test_largest_book_makes_a_standard_transaction() -> None:
 
 
 def test_largest_book_with_a_p2a_is_a_truc_transaction() -> None:
-    world = make_world(book_terms(locks=229), whose=Whose.PAYEE, payee_delay_blocks=144)
+    world = make_world(book_terms(locks=229), whose=Party.PAYEE, payee_delay_blocks=144)
     tx = world.completed_child()
     verify_spend(tx, 0, world.child.prevouts)
     assert (tx.version, tx.vsize) == (3, 9_997)
@@ -107,7 +107,7 @@ def test_largest_book_with_a_p2a_is_a_truc_transaction() -> None:
 
 
 @BOTH
-def test_child_needs_the_secret_of_the_first_lock_not_settled(whose: Whose) -> None:
+def test_child_needs_the_secret_of_the_first_lock_not_settled(whose: Party) -> None:
     world = make_world(whose=whose, settled=1)
     signatures = {
         "payer_signature": world.child.sign(world.lsf_secret(world.payer)),
@@ -122,7 +122,7 @@ def test_child_needs_the_secret_of_the_first_lock_not_settled(whose: Whose) -> N
 
 
 @BOTH
-def test_child_needs_both_signatures(whose: Whose) -> None:
+def test_child_needs_both_signatures(whose: Party) -> None:
     world = make_world(whose=whose)
     payer = world.child.sign(world.lsf_secret(world.payer))
     payee = world.child.sign(world.lsf_secret(world.payee))
@@ -139,7 +139,7 @@ def test_child_needs_both_signatures(whose: Whose) -> None:
 
 
 @BOTH
-def test_child_cannot_lower_its_relative_locktime(whose: Whose) -> None:
+def test_child_cannot_lower_its_relative_locktime(whose: Party) -> None:
     world = make_world(whose=whose)
     early = replace(
         world.child,
@@ -160,7 +160,7 @@ def test_payee_verifies_the_payers_signature_for_this_very_child() -> None:
     strangers = [
         world.child.sign(world.lsf_secret(world.payee)),
         make_world(settled=1).child.sign(world.lsf_secret(world.payer)),
-        make_world(whose=Whose.PAYEE).child.sign(world.lsf_secret(world.payer)),
+        make_world(whose=Party.PAYEE).child.sign(world.lsf_secret(world.payer)),
         make_world(book_terms(child_feerate=300)).child.sign(world.lsf_secret(world.payer)),
         bytes(64),
         good[:63],
@@ -310,7 +310,7 @@ def test_anybody_can_pay_for_a_child_by_its_p2a() -> None:
 
 @BOTH
 @pytest.mark.parametrize("settled", [0, 3])
-def test_payer_takes_back_the_lsf_only_after_the_refund_delay(whose: Whose, settled: int) -> None:
+def test_payer_takes_back_the_lsf_only_after_the_refund_delay(whose: Party, settled: int) -> None:
     world = make_world(whose=whose, settled=settled)
     spend = lsf_refund_spend(
         world.book,
@@ -327,7 +327,7 @@ def test_payer_takes_back_the_lsf_only_after_the_refund_delay(whose: Whose, sett
 
 
 @BOTH
-def test_payee_cannot_refund_the_lsf(whose: Whose) -> None:
+def test_payee_cannot_refund_the_lsf(whose: Party) -> None:
     world = make_world(whose=whose)
     spend = lsf_refund_spend(
         world.book,
@@ -353,7 +353,7 @@ def revocation(world: World) -> Spend:
 
 
 @BOTH
-def test_revoked_lsf_is_taken_by_key_path_with_one_input(whose: Whose) -> None:
+def test_revoked_lsf_is_taken_by_key_path_with_one_input(whose: Party) -> None:
     world = make_world(whose=whose)
     tx, prevouts = sweep(revocation(world))
     verify_all_spends(tx, prevouts)
@@ -363,7 +363,7 @@ def test_revoked_lsf_is_taken_by_key_path_with_one_input(whose: Whose) -> None:
 
 
 @BOTH
-def test_the_broadcaster_cannot_take_its_own_lsf_by_key_path(whose: Whose) -> None:
+def test_the_broadcaster_cannot_take_its_own_lsf_by_key_path(whose: Party) -> None:
     world = make_world(whose=whose)
     secrets = [
         world.broadcaster.revocation,

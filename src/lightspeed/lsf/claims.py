@@ -26,7 +26,7 @@ from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
 from lightspeed.errors import LocalError
 from lightspeed.lsf.keys import LsfKeys
-from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import P2A_SAT, Micropayment
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, LSF_REFUND_LEAF, SECRET_SIZE
@@ -117,7 +117,7 @@ def lsf_refund_spend(
     frozen: Frozen,
     *,
     keys: LsfKeys,
-    whose: Whose,
+    whose: Party,
     settled: int,
     payer: PrivateKey,
 ) -> Spend:
@@ -140,7 +140,7 @@ def lsf_revocation_spend(
     frozen: Frozen,
     *,
     keys: LsfKeys,
-    whose: Whose,
+    whose: Party,
     settled: int,
     revocation: PrivateKey,
 ) -> Spend:

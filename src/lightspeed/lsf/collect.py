@@ -8,7 +8,7 @@ from lightspeed.lsf.messages import (
     MAX_SIGNATURES_PER_MESSAGE,
     LsfLocks,
     LsfSignatures,
-    Whose,
+    Party,
 )
 from lightspeed.payment import Book, BookTerms
 
@@ -83,7 +83,7 @@ class SignatureCollector:
     """The payer's signatures for the children of one commitment while they arrive."""
 
     commitment_number: int
-    whose: Whose
+    whose: Party
     total: int
     signatures: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -94,13 +94,13 @@ class SignatureCollector:
     @classmethod
     def begin(cls, message: LsfSignatures, *, max_total: int) -> "SignatureCollector":
         """From the first chunk. Raises `ChunksOutOfOrder`."""
-        if message.whose not in tuple(Whose):
+        if message.whose not in tuple(Party):
             raise ChunksOutOfOrder("signatures for nobody's commitment")
         if message.total > max_total:
             raise ChunksOutOfOrder(f"{message.total} signatures, at most {max_total} are needed")
         return cls(
             commitment_number=message.commitment_number,
-            whose=Whose(message.whose),
+            whose=Party(message.whose),
             total=message.total,
         ).add(message)
 
@@ -120,7 +120,7 @@ class SignatureCollector:
 
 
 def signature_messages(
-    signatures: tuple[bytes, ...], *, channel_id: bytes, commitment_number: int, whose: Whose
+    signatures: tuple[bytes, ...], *, channel_id: bytes, commitment_number: int, whose: Party
 ) -> tuple[LsfSignatures, ...]:
     """The chunks that a `SignatureCollector` puts together; none for no signatures."""
     return tuple(

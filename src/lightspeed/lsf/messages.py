@@ -31,8 +31,8 @@ __all__ = [
     "LsfReject",
     "LsfSignRequest",
     "LsfSignatures",
+    "Party",
     "RejectReason",
-    "Whose",
 ]
 
 BookIdField = Annotated[bytes, Fixed(16)]
@@ -62,11 +62,15 @@ class RejectReason(IntEnum):
     """The channel is being shut down."""
 
 
-class Whose(IntEnum):
-    """Whose commitment child signatures belong to: who may broadcast it."""
+class Party(IntEnum):
+    """Party commitment child signatures belong to: who may broadcast it."""
 
     PAYER = 0
     PAYEE = 1
+
+    @property
+    def other(self) -> "Party":
+        return Party.PAYEE if self is Party.PAYER else Party.PAYER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +154,7 @@ class LsfSignatures(Message):
     channel_id: Bytes32
     commitment_number: U64
     whose: U8
-    """A `Whose`."""
+    """The `Party` that may broadcast the commitment."""
     first: U16
     """Index of the first signature of this message, from 0."""
     total: U16

@@ -6,7 +6,7 @@ from typing import Self
 from lightspeed.bitcoin import PublicKey, TaprootOutput, TxOut
 from lightspeed.channel.graph import Frozen, Output
 from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
-from lightspeed.lsf.messages import Whose
+from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import (
     MAX_LOCKS_WITH_P2A,
     LsfKey,
@@ -94,11 +94,11 @@ class OutputsBook:
             payee_delay_blocks=self.payee_delay_blocks,
         )
 
-    def delay_blocks(self, whose: Whose) -> int:
+    def delay_blocks(self, whose: Party) -> int:
         """d: between the confirmation of that side's commitment and that of the child."""
-        return PAYER_COMMITMENT_DELAY_BLOCKS if whose is Whose.PAYER else self.payee_delay_blocks
+        return PAYER_COMMITMENT_DELAY_BLOCKS if whose is Party.PAYER else self.payee_delay_blocks
 
-    def lsf(self, keys: LsfKeys, *, whose: Whose, settled: int) -> TaprootOutput:
+    def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """The output on one commitment. At least one lock is not settled."""
         split = split_leaf(
             self.book.lock_hash(settled + 1),
@@ -108,12 +108,12 @@ class OutputsBook:
         )
         return lsf_output(keys.revocation, spending=[split], refund=self._refund_leaf(keys.payer))
 
-    def output(self, keys: LsfKeys, *, whose: Whose, settled: int) -> Output:
+    def output(self, keys: LsfKeys, *, whose: Party, settled: int) -> Output:
         """For the commitment's graph."""
         script = self.lsf(keys, whose=whose, settled=settled).script
         return Output(self.key, TxOut(self.amount_sat(settled=settled), script))
 
-    def child(self, frozen: Frozen, keys: LsfKeys, *, whose: Whose, settled: int) -> Micropayment:
+    def child(self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int) -> Micropayment:
         """The micropayment transaction on a frozen commitment."""
         return build_micropayment(
             frozen,

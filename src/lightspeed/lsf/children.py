@@ -1,0 +1,193 @@
+"""The children of a commitment: who signs them, and what the payee must hold before it signs.
+
+Design section 5, "Child signatures". Only the payee needs the payer's signatures.
+"""
+
+from dataclasses import replace
+
+from lightspeed.bitcoin import BadSignature
+from lightspeed.channel.errors import ChannelViolation
+from lightspeed.channel.extension import ChannelView, CommitmentContext
+from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.side import Side
+from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE
+from lightspeed.lsf.collect import SignatureCollector, signature_messages
+from lightspeed.lsf.errors import ChunksOutOfOrder
+from lightspeed.lsf.keys import LsfKeys, lsf_private_key
+from lightspeed.lsf.messages import LsfSignatures, LsfSignRequest, Party
+from lightspeed.lsf.micropayment import Micropayment
+from lightspeed.lsf.state import LsfContent, LsfState
+
+__all__ = [
+    "EXTENSION_NAME",
+    "all_arrived",
+    "broadcasting_party",
+    "check_request",
+    "children",
+    "collect",
+    "kept_signature",
+    "lsf_keys",
+    "lsf_outputs",
+    "request",
+    "sign",
+    "verify",
+]
+
+EXTENSION_NAME = "lsf"
+"""Also the name of its basepoint's secret."""
+
+
+def broadcasting_party(state: LsfState, context: CommitmentContext) -> Party:
+    """Whose commitment it is."""
+    holder = state.parameters.holder
+    return holder if context.broadcaster is Side.HOLDER else holder.other
+
+
+def lsf_keys(state: LsfState, context: CommitmentContext) -> LsfKeys:
+    return LsfKeys.derive(context.keys, state.parameters.basepoints)
+
+
+def lsf_outputs(
+    state: LsfState, content: LsfContent, context: CommitmentContext
+) -> tuple[Output, ...]:
+    """One for each book of the commitment."""
+    keys, whose = lsf_keys(state, context), broadcasting_party(state, context)
+    return tuple(
+        state.books[book.book_id].output(keys, whose=whose, settled=book.settled)
+        for book in content.books
+    )
+
+
+def children(
+    state: LsfState, content: LsfContent, context: CommitmentContext, frozen: Frozen
+) -> tuple[Micropayment, ...]:
+    """In the order of the content: signatures are exchanged and kept in this order."""
+    keys, whose = lsf_keys(state, context), broadcasting_party(state, context)
+    return tuple(
+        state.books[book.book_id].child(frozen, keys, whose=whose, settled=book.settled)
+        for book in content.books
+    )
+
+
+# --- payer ----------------------------------------------------------------------------------
+
+
+def sign(
+    view: ChannelView,
+    state: LsfState,
+    content: LsfContent,
+    context: CommitmentContext,
+    frozen: Frozen,
+) -> tuple[LsfSignatures, ...]:
+    """The payer's signatures for all children of either party's commitment."""
+    if state.parameters.holder is not Party.PAYER or not content.books:
+        return ()
+    basepoint_secret = view.signer.secrets.extension_secret(EXTENSION_NAME)
+    secret = lsf_private_key(basepoint_secret, context.per_commitment_point)
+    return signature_messages(
+        tuple(
+            view.signer.schnorr(secret, child.digest())
+            for child in children(state, content, context, frozen)
+        ),
+        channel_id=view.config.channel_id,
+        commitment_number=context.number,
+        whose=broadcasting_party(state, context),
+    )
+
+
+def check_request(request: LsfSignRequest, context: CommitmentContext, frozen: Frozen) -> None:
+    """The payee must mean the commitment that it may sign now; `ChannelViolation` if not."""
+    if request.commitment_number != context.number:
+        raise ChannelViolation(
+            f"a sign request for commitment {request.commitment_number}, {context.number} is next"
+        )
+    if request.txid != frozen.tx.txid:
+        raise ChannelViolation("a sign request for another commitment than ours")
+
+
+# --- payee ----------------------------------------------------------------------------------
+
+
+def request(
+    view: ChannelView,
+    state: LsfState,
+    content: LsfContent,
+    context: CommitmentContext,
+    frozen: Frozen,
+) -> LsfSignRequest | None:
+    """What the payee asks before it signs the payer's commitment; None without books."""
+    if state.parameters.holder is not Party.PAYEE or not content.books:
+        return None
+    return LsfSignRequest(
+        channel_id=view.config.channel_id,
+        commitment_number=context.number,
+        txid=frozen.tx.txid,
+    )
+
+
+def collect(state: LsfState, message: LsfSignatures) -> LsfState:
+    """The next signatures; `ChannelViolation` when they cannot be."""
+    if state.parameters.holder is not Party.PAYEE:
+        raise ChannelViolation("lsf_signatures to the payer")
+    max_total = state.parameters.limits.max_books
+    try:
+        known = next((s for s in state.signatures.values() if s.whose == message.whose), None)
+        if known is None:
+            known = SignatureCollector.begin(message, max_total=max_total)
+        else:
+            known = known.add(message)
+    except ChunksOutOfOrder as error:
+        raise ChannelViolation(str(error)) from None
+    return replace(state, signatures={**state.signatures, known.whose: known})
+
+
+def all_arrived(state: LsfState, context: CommitmentContext) -> bool:
+    """`ChannelViolation` when they are for another commitment than the one asked for."""
+    collected = state.signatures.get(broadcasting_party(state, context))
+    if collected is None or not collected.complete:
+        return False
+    _check_number(collected, context)
+    return True
+
+
+def verify(
+    state: LsfState, content: LsfContent, context: CommitmentContext, frozen: Frozen
+) -> tuple[LsfState, bytes]:
+    """Every child has its valid signature, and none is left over; else `ChannelViolation`.
+
+    Returns the state without them, and the signatures to keep with the commitment.
+    """
+    if state.parameters.holder is not Party.PAYEE:
+        return state, b""
+    whose = broadcasting_party(state, context)
+    collected = state.signatures.get(whose)
+    if collected is None:
+        if content.books:
+            raise ChannelViolation("the signatures for the children of the commitment are missing")
+        return state, b""
+    _check_number(collected, context)
+    if not collected.complete or collected.total != len(content.books):
+        raise ChannelViolation(
+            f"{len(collected.signatures)} signatures for {len(content.books)} children"
+        )
+    expected = children(state, content, context, frozen)
+    try:
+        for child, signature in zip(expected, collected.signatures, strict=True):
+            child.verify(signature)
+    except BadSignature:
+        raise ChannelViolation("a signature for a child is wrong") from None
+    others = {party: known for party, known in state.signatures.items() if party is not whose}
+    return replace(state, signatures=others), b"".join(collected.signatures)
+
+
+def kept_signature(kept: bytes, index: int) -> bytes:
+    """The signature for child `index`, out of what `verify` returned."""
+    return kept[index * SCHNORR_SIGNATURE_SIZE :][:SCHNORR_SIGNATURE_SIZE]
+
+
+def _check_number(collected: SignatureCollector, context: CommitmentContext) -> None:
+    if collected.commitment_number != context.number:
+        raise ChannelViolation(
+            f"signatures for the children of commitment {collected.commitment_number}, "
+            f"{context.number} is next"
+        )

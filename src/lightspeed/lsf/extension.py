@@ -1,0 +1,317 @@
+"""Lightspeed funding as a channel extension: what the channel asks, and who answers it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from lightspeed.bitcoin import FeeRate, PublicKey
+from lightspeed.channel.commitment import ANCHOR_SAT, commitment_fee
+from lightspeed.channel.config import ChannelConfig
+from lightspeed.channel.effects import Notify
+from lightspeed.channel.errors import ChannelViolation
+from lightspeed.channel.extension import (
+    ChannelView,
+    CommitmentContext,
+    ContentChange,
+    ExtensionStep,
+    Lookup,
+)
+from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.onchain import Facts, Remedy
+from lightspeed.channel.sheet import Sheet
+from lightspeed.channel.side import Side
+from lightspeed.channel.turn import Turn
+from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
+from lightspeed.lsf import children
+from lightspeed.lsf.events import BookUsable
+from lightspeed.lsf.limits import CHAIN_RULES, DelayRules, PayeeLimits
+from lightspeed.lsf.messages import (
+    LSF_MESSAGES,
+    LsfAccept,
+    LsfLocks,
+    LsfOpen,
+    LsfPropose,
+    LsfReject,
+    LsfSignatures,
+    LsfSignRequest,
+    Party,
+)
+from lightspeed.lsf.negotiation import LsfParameters, negotiate, offer
+from lightspeed.lsf.proposals import PayeePolicy, Proposals
+from lightspeed.lsf.resolution import resolve
+from lightspeed.lsf.state import (
+    LsfContent,
+    LsfState,
+    OpenBook,
+    dump_content,
+    dump_state,
+    load_content,
+    load_state,
+)
+from lightspeed.payment import Book
+from lightspeed.units import msat_to_sat_floor, sat_to_msat
+from lightspeed.wire import Message
+
+__all__ = ["LightspeedFunding"]
+
+_FEERATE_MARGIN = 2
+"""The payee's output stands dust limit and fees at twice the fee rate when a book is opened."""
+
+
+class LightspeedFunding:
+    """A `channel.Extension[LsfState, LsfContent]`.
+
+    `party` is what this node offers to be when a channel is opened; afterwards the channel's
+    parameters say it. `origins` are those that it serves as a payee.
+    """
+
+    name = children.EXTENSION_NAME
+    feature_bit = 338
+    messages: tuple[type[Message], ...] = LSF_MESSAGES
+    updates: tuple[type[Message], ...] = (LsfOpen,)
+    request: type[Message] | None = LsfSignRequest
+    signatures: type[Message] | None = LsfSignatures
+
+    def __init__(
+        self,
+        *,
+        party: Party,
+        rules: DelayRules = CHAIN_RULES,
+        limits: PayeeLimits | None = None,
+        origins: frozenset[str] = frozenset(),
+    ) -> None:
+        self._party = party
+        self._limits = limits or PayeeLimits()
+        self._proposals = Proposals(rules=rules, policy=PayeePolicy(origins=origins))
+
+    # --- establishment -----------------------------------------------------------------
+    def offer(self, *, extension_key: PublicKey, funder: bool) -> dict[int, bytes]:
+        return offer(self._party, basepoint=extension_key, limits=self._limits)
+
+    def negotiate(self, *, offered: Mapping[int, bytes], received: Mapping[int, bytes]) -> bytes:
+        return negotiate(offered=offered, received=received).to_bytes()
+
+    def initial_state(self, parameters: bytes) -> LsfState:
+        return LsfState(parameters=LsfParameters.from_bytes(parameters))
+
+    def initial_content(self) -> LsfContent:
+        return LsfContent()
+
+    # --- storage -----------------------------------------------------------------------
+    def dump_state(self, state: LsfState) -> bytes:
+        return dump_state(state)
+
+    def load_state(self, parameters: bytes, data: bytes, lookup: Lookup) -> LsfState:
+        return load_state(parameters, data, lookup)
+
+    def dump_content(self, content: LsfContent) -> bytes:
+        return dump_content(content)
+
+    def load_content(self, data: bytes) -> LsfContent:
+        return load_content(data)
+
+    # --- messages ----------------------------------------------------------------------
+    def propose_book(self, book: Book) -> Callable[[Turn, LsfState], ExtensionStep[LsfState]]:
+        """The payer offers a book: `channel.extend("lsf", lsf.propose_book(book))`.
+
+        The book's seed must be stored before. `BookAccepted` or `BookRejected` answers;
+        after the former, `LsfOpen` is proposed to the channel like any update.
+        """
+        return self._proposals.propose(book)
+
+    def receive(
+        self, view: ChannelView, state: LsfState, message: Message
+    ) -> ExtensionStep[LsfState]:
+        match message:
+            case LsfPropose():
+                return self._proposals.receive_propose(view, state, message)
+            case LsfLocks():
+                return self._proposals.receive_locks(view, state, message)
+            case LsfAccept():
+                return self._proposals.receive_accept(view, state, message)
+            case LsfReject():
+                return self._proposals.receive_reject(state, message)
+            case _:
+                raise ChannelViolation(f"{type(message).__name__} out of place")
+
+    def disconnected(self, state: LsfState) -> LsfState:
+        return state.without_connection()
+
+    def reconnected(self, view: ChannelView, state: LsfState) -> ExtensionStep[LsfState]:
+        return self._proposals.repeat(state)
+
+    # --- updates -----------------------------------------------------------------------
+    def check_update(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        sender: Side,
+        update: Message,
+    ) -> None:
+        assert isinstance(update, LsfOpen)
+        holder = state.parameters.holder
+        if (holder if sender is Side.HOLDER else holder.other) is not Party.PAYER:
+            raise ChannelViolation("only the payer opens books")
+        if update.book_id not in state.books:
+            raise ChannelViolation("lsf_open of a book that was not accepted")
+        if content.has(update.book_id):
+            raise ChannelViolation("lsf_open of a book that is open")
+        if sender is Side.HOLDER:
+            # Only its sender: the payee's own updates and shutdown may cross an lsf_open.
+            if view.shutting_down:
+                raise ChannelViolation("the channel is shutting down")
+            for broadcaster in Side:
+                _check_payee_output(
+                    view,
+                    state,
+                    view.base,
+                    broadcaster,
+                    books=len(content.books) + 1,
+                    feerate_factor=_FEERATE_MARGIN,
+                )
+
+    def check_sheet(
+        self, view: ChannelView, state: LsfState, sheet: Sheet, broadcaster: Side
+    ) -> None:
+        books = len(_content(sheet).books)
+        if books:
+            _check_payee_output(view, state, sheet, broadcaster, books=books, feerate_factor=1)
+
+    def apply(
+        self, state: LsfState, content: LsfContent, sender: Side, update: Message
+    ) -> ContentChange[LsfContent]:
+        assert isinstance(update, LsfOpen)
+        amount_msat = sat_to_msat(state.books[update.book_id].amount_sat(settled=0))
+        opened = replace(content, books=(*content.books, OpenBook(update.book_id)))
+        if sender is Side.HOLDER:
+            return ContentChange(content=opened, holder_msat=-amount_msat)
+        return ContentChange(content=opened, counterparty_msat=-amount_msat)
+
+    def committed(
+        self, view: ChannelView, state: LsfState, sender: Side, update: Message
+    ) -> ExtensionStep[LsfState]:
+        assert isinstance(update, LsfOpen)
+        usable = BookUsable(state.books[update.book_id].book)
+        return ExtensionStep(state, effects=(Notify(usable),))
+
+    # --- commitments -------------------------------------------------------------------
+    def weight(self, state: LsfState, content: LsfContent) -> int:
+        return LSF_OUTPUT_WEIGHT * len(content.books)
+
+    def outputs(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        context: CommitmentContext,
+    ) -> Sequence[Output]:
+        return children.lsf_outputs(state, content, context)
+
+    # --- signatures for children -------------------------------------------------------
+    def sign_children(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        context: CommitmentContext,
+        frozen: Frozen,
+    ) -> tuple[Message, ...]:
+        return children.sign(view, state, content, context, frozen)
+
+    def ask(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        context: CommitmentContext,
+        frozen: Frozen,
+    ) -> Message | None:
+        return children.request(view, state, content, context, frozen)
+
+    def check_request(self, request: Message, context: CommitmentContext, frozen: Frozen) -> None:
+        assert isinstance(request, LsfSignRequest)
+        children.check_request(request, context, frozen)
+
+    def collect(self, view: ChannelView, state: LsfState, message: Message) -> LsfState:
+        assert isinstance(message, LsfSignatures)
+        return children.collect(state, message)
+
+    def answered(self, state: LsfState, context: CommitmentContext) -> bool:
+        return children.all_arrived(state, context)
+
+    def take_signatures(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        context: CommitmentContext,
+        frozen: Frozen,
+    ) -> tuple[LsfState, bytes]:
+        return children.verify(state, content, context, frozen)
+
+    # --- the end -----------------------------------------------------------------------
+    def blocks_closing(self, state: LsfState, content: LsfContent) -> bool:
+        return bool(content.books)
+
+    def remedies(
+        self,
+        view: ChannelView,
+        state: LsfState,
+        content: LsfContent,
+        context: CommitmentContext,
+        frozen: Frozen,
+        *,
+        child_signatures: bytes,
+        facts: Facts,
+    ) -> Sequence[Remedy]:
+        return tuple(
+            resolve(
+                view,
+                state,
+                content,
+                context,
+                frozen,
+                child_signatures=child_signatures,
+                facts=facts,
+            )
+        )
+
+
+def _content(sheet: Sheet) -> LsfContent:
+    content = sheet.extensions[LightspeedFunding.name]
+    assert isinstance(content, LsfContent)
+    return content
+
+
+def _check_payee_output(
+    view: ChannelView,
+    state: LsfState,
+    sheet: Sheet,
+    broadcaster: Side,
+    *,
+    books: int,
+    feerate_factor: int,
+) -> None:
+    """The payee has an output of its own on this commitment; `ChannelViolation` if not."""
+    holder = state.parameters.holder
+    payee = Side.HOLDER if holder is Party.PAYEE else Side.COUNTERPARTY
+    cost = 0
+    if view.config.is_funder(payee):
+        cost = _highest_cost(view.config, sheet, books=books, feerate_factor=feerate_factor)
+    amount = msat_to_sat_floor(sheet.balance_msat(payee)) - cost
+    dust_limit = view.config.side(broadcaster).dust_limit_sat
+    if amount < dust_limit:
+        raise ChannelViolation(
+            f"the payee's own output would be {amount} sat, with books it has to be {dust_limit}"
+        )
+
+
+def _highest_cost(config: ChannelConfig, sheet: Sheet, *, books: int, feerate_factor: int) -> int:
+    """What the funder pays for a commitment if no HTLC of it is trimmed."""
+    fee = commitment_fee(
+        feerate_per_kw=FeeRate(sheet.feerate_per_kw * feerate_factor),
+        untrimmed_htlcs=len(sheet.htlcs),
+        anchors=config.anchors,
+        extension_weight=LSF_OUTPUT_WEIGHT * books,
+    )
+    return fee + (2 * ANCHOR_SAT if config.anchors else 0)

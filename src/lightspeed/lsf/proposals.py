@@ -1,0 +1,223 @@
+"""How a book is agreed on, before any commitment knows of it (design section 5, "Updates").
+
+    payer                     payee
+    lsf_propose, lsf_locks -> checks terms, locks, origins
+                           <- lsf_accept or lsf_reject
+
+One proposal waits per channel. After a reconnection the payer says it again, the same bytes,
+unless it was answered; the payee answers a repetition in the same way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lightspeed.channel.config import ChannelConfig
+from lightspeed.channel.effects import Effect, Notify, Send
+from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
+from lightspeed.channel.extension import ChannelView, ExtensionStep
+from lightspeed.channel.side import Side
+from lightspeed.channel.state import Link
+from lightspeed.channel.turn import Turn
+from lightspeed.lsf.collect import LockCollector, lock_messages
+from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
+from lightspeed.lsf.events import BookAccepted, BookRejected
+from lightspeed.lsf.limits import DelayRules, check_book
+from lightspeed.lsf.messages import (
+    LsfAccept,
+    LsfLocks,
+    LsfPropose,
+    LsfReject,
+    Party,
+    RejectReason,
+)
+from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.state import LsfState, forget_book, store_book
+from lightspeed.payment import Book, BookTerms, TermsError
+from lightspeed.wire import printable
+
+__all__ = ["PayeePolicy", "Proposals", "payee_delay_blocks"]
+
+Step = ExtensionStep[LsfState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayeePolicy:
+    """What a payee decides itself, beyond the limits that it told."""
+
+    origins: frozenset[str]
+    """It accepts books for these only."""
+
+
+def payee_delay_blocks(config: ChannelConfig, holder: Party) -> int:
+    """D: the to_self_delay that the payer sent."""
+    payer = Side.HOLDER if holder is Party.PAYER else Side.COUNTERPARTY
+    return config.side(payer).to_self_delay_blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposals:
+    """Both parties' part in it."""
+
+    rules: DelayRules
+    policy: PayeePolicy
+
+    # --- payer -------------------------------------------------------------------------
+    def propose(self, book: Book) -> Callable[[Turn, LsfState], Step]:
+        """For `Channel.extend`. Raises `ChannelRefusal`, within the turn."""
+
+        def act(turn: Turn, state: LsfState) -> Step:
+            view = turn.view()
+            self._check_proposable(view, state, book)
+            delay = payee_delay_blocks(view.config, state.parameters.holder)
+            up = turn.state.session.link is Link.UP
+            return ExtensionStep(
+                state=replace(state, proposed=book),
+                effects=_say(book) if up else (),
+                puts=(store_book(book, payee_delay_blocks=delay),),
+            )
+
+        return act
+
+    def _check_proposable(self, view: ChannelView, state: LsfState, book: Book) -> None:
+        if state.parameters.holder is not Party.PAYER:
+            raise ChannelRefusal("only the payer proposes books")
+        if view.shutting_down:
+            raise ChannelRefusal("the channel is shutting down")
+        if state.proposed is not None:
+            raise ChannelRefusal("another proposal waits for its answer")
+        if book.channel_id != view.config.channel_id:
+            raise ChannelRefusal("the book was made for another channel")
+        if book.book_id in state.books:
+            raise ChannelRefusal("the book was proposed before")
+        if len(state.books) >= state.parameters.limits.max_books:
+            raise ChannelRefusal(f"the channel has {len(state.books)} books already")
+        try:
+            self._check_terms(view, state, book.terms)
+        except BookRefused as refused:
+            raise ChannelRefusal(refused.text) from None
+
+    def repeat(self, state: LsfState) -> Step:
+        """After a reconnection."""
+        effects = _say(state.proposed) if state.proposed is not None else ()
+        return ExtensionStep(state, effects=effects)
+
+    def _take_answer(self, state: LsfState, book_id: bytes) -> Book:
+        book = state.proposed
+        if book is None or book.book_id != book_id:
+            raise ChannelViolation("an answer to a book that was not proposed")
+        return book
+
+    def receive_accept(self, view: ChannelView, state: LsfState, message: LsfAccept) -> Step:
+        book = self._take_answer(state, message.book_id)
+        accepted = replace(state, proposed=None).with_book(self._derive(view, state, book))
+        return ExtensionStep(accepted, effects=(Notify(BookAccepted(book)),))
+
+    def receive_reject(self, state: LsfState, message: LsfReject) -> Step:
+        book = self._take_answer(state, message.book_id)
+        event = BookRejected(book.book_id, message.reason, printable(message.text))
+        return ExtensionStep(
+            replace(state, proposed=None),
+            effects=(Notify(event),),
+            puts=(forget_book(book.book_id),),
+        )
+
+    # --- payee -------------------------------------------------------------------------
+    def receive_propose(self, view: ChannelView, state: LsfState, message: LsfPropose) -> Step:
+        """Check the terms; if they will do, wait for the locks."""
+        if state.parameters.holder is not Party.PAYEE:
+            raise ChannelViolation("lsf_propose to the payer")
+        if state.locks is not None:
+            raise ChannelViolation("a second proposal while one is arriving")
+        state = replace(state, ignored=None)
+        if state.rejected is not None and state.rejected.book_id == message.book_id:
+            return self._reject(state, state.rejected)
+        try:
+            terms = BookTerms.from_bytes(message.terms)
+            if message.book_id not in state.books:
+                self._check_new(view, state, terms)
+        except BookRefused as refused:
+            return self._reject(state, _rejection(message, refused))
+        except TermsError as error:
+            malformed = BookRefused(RejectReason.TERMS, str(error))
+            return self._reject(state, _rejection(message, malformed))
+        locks = LockCollector(book_id=message.book_id, terms=terms)
+        return ExtensionStep(replace(state, locks=locks))
+
+    def _check_new(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
+        if view.shutting_down:
+            raise BookRefused(RejectReason.CLOSING, "the channel is shutting down")
+        if len(state.books) >= state.parameters.limits.max_books:
+            raise BookRefused(
+                RejectReason.POLICY, f"the channel has {len(state.books)} books already"
+            )
+        self._check_terms(view, state, terms)
+        foreign = [origin for origin in terms.origins if origin not in self.policy.origins]
+        if foreign:
+            raise BookRefused(RejectReason.ORIGIN, f"{foreign[0]} is not served here")
+
+    def receive_locks(self, view: ChannelView, state: LsfState, message: LsfLocks) -> Step:
+        """The next locks; with the last of them the proposal is answered."""
+        if message.book_id == state.ignored:
+            return ExtensionStep(state)
+        if state.locks is None:
+            raise ChannelViolation("lsf_locks without a proposal")
+        try:
+            locks = state.locks.add(message)
+        except ChunksOutOfOrder as error:
+            raise ChannelViolation(str(error)) from None
+        if not locks.complete:
+            return ExtensionStep(replace(state, locks=locks))
+        state = replace(state, locks=None)
+        book = locks.book(view.config.channel_id)
+        if book.book_id != message.book_id:
+            refused = BookRefused(RejectReason.BOOK_ID, "the id is not that of these locks")
+            return self._reject(state, _rejection(message, refused))
+        accept = Send(LsfAccept(channel_id=book.channel_id, book_id=book.book_id))
+        if book.book_id in state.books:
+            return ExtensionStep(state, effects=(accept,))
+        accepted = self._derive(view, state, book)
+        return ExtensionStep(
+            state.with_book(accepted),
+            effects=(accept,),
+            puts=(store_book(book, payee_delay_blocks=accepted.payee_delay_blocks),),
+        )
+
+    def _reject(self, state: LsfState, rejection: LsfReject) -> Step:
+        """Locks of this proposal that are under way are dropped."""
+        return ExtensionStep(
+            replace(state, rejected=rejection, ignored=rejection.book_id),
+            effects=(Send(rejection),),
+        )
+
+    # --- both --------------------------------------------------------------------------
+    def _check_terms(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
+        """Raises `BookRefused`."""
+        check_book(
+            terms,
+            limits=state.parameters.limits,
+            rules=self.rules,
+            payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
+        )
+
+    def _derive(self, view: ChannelView, state: LsfState, book: Book) -> OutputsBook:
+        return OutputsBook.derive(
+            book,
+            basepoints=state.parameters.basepoints,
+            payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
+        )
+
+
+def _say(book: Book) -> tuple[Effect, ...]:
+    propose = LsfPropose(
+        channel_id=book.channel_id, book_id=book.book_id, terms=book.terms.to_bytes()
+    )
+    return tuple(Send(message) for message in (propose, *lock_messages(book)))
+
+
+def _rejection(message: LsfPropose | LsfLocks, refused: BookRefused) -> LsfReject:
+    return LsfReject(
+        channel_id=message.channel_id,
+        book_id=message.book_id,
+        reason=refused.reason,
+        text=refused.text.encode("ascii", "replace"),
+    )

@@ -1,0 +1,165 @@
+"""What the extension keeps: per channel its state, per commitment its content."""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from lightspeed.channel.effects import Put
+from lightspeed.channel.errors import StateError
+from lightspeed.channel.extension import Lookup
+from lightspeed.lsf.collect import LockCollector, SignatureCollector
+from lightspeed.lsf.messages import LsfReject, Party
+from lightspeed.lsf.negotiation import LsfParameters
+from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.payment import BOOK_ID_SIZE, CHANNEL_ID_SIZE, ELEMENT_SIZE, Book, BookTerms
+
+__all__ = [
+    "BOOK_TABLE",
+    "LsfContent",
+    "LsfState",
+    "OpenBook",
+    "dump_content",
+    "dump_state",
+    "forget_book",
+    "load_content",
+    "load_state",
+    "store_book",
+]
+
+BOOK_TABLE = "lsf-book"
+"""Every book that was proposed and not refused. Key: book id."""
+
+_VERSION = 1
+_BOOK_HEAD = struct.Struct(f">B{CHANNEL_ID_SIZE}sHH")  # version, channel, D, size of the terms
+_OPEN_BOOK = struct.Struct(f">{BOOK_ID_SIZE}sI")  # id, settled
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBook:
+    """A book in a commitment: its first `settled` locks are in the balances already."""
+
+    book_id: bytes
+    settled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LsfContent:
+    """The books of one commitment, in the order in which they were opened."""
+
+    books: tuple[OpenBook, ...] = ()
+
+    def has(self, book_id: bytes) -> bool:
+        return any(book.book_id == book_id for book in self.books)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsfState:
+    """Of one channel. `locks`, `ignored` and `signatures` end with the connection."""
+
+    parameters: LsfParameters
+    books: Mapping[bytes, OutputsBook] = field(default_factory=dict)
+    """Accepted books, in commitments or not yet."""
+    proposed: Book | None = None
+    """Payer: waits for the answer."""
+    rejected: LsfReject | None = None
+    """Payee: its last refusal, in case it has to be repeated."""
+    locks: LockCollector | None = None
+    """Payee: the proposal that is arriving."""
+    ignored: bytes | None = None
+    """Payee: a proposal that was refused before its locks had arrived."""
+    signatures: Mapping[Party, SignatureCollector] = field(default_factory=dict)
+    """Payee: those that are arriving, by who may broadcast the commitment."""
+
+    def with_book(self, book: OutputsBook) -> "LsfState":
+        return replace(self, books={**self.books, book.book.book_id: book})
+
+    def without_connection(self) -> "LsfState":
+        return replace(self, locks=None, ignored=None, signatures={})
+
+
+# --- storage --------------------------------------------------------------------------------
+
+
+def store_book(book: Book, *, payee_delay_blocks: int) -> Put:
+    terms = book.terms.to_bytes()
+    head = _BOOK_HEAD.pack(_VERSION, book.channel_id, payee_delay_blocks, len(terms))
+    return Put(BOOK_TABLE, book.book_id, head + terms + book.lock_hashes + book.anchors)
+
+
+def forget_book(book_id: bytes) -> Put:
+    return Put(BOOK_TABLE, book_id, None)
+
+
+def _read_book(book_id: bytes, lookup: Lookup) -> tuple[Book, int]:
+    """The book and D. Raises `StateError`."""
+    record = lookup(BOOK_TABLE, book_id)
+    if record is None:
+        raise StateError(f"the record of book {book_id.hex()} is missing")
+    try:
+        version, channel_id, payee_delay_blocks, size = _BOOK_HEAD.unpack(record[: _BOOK_HEAD.size])
+        if version != _VERSION:
+            raise StateError(f"a book stored by another version ({version})")
+        terms = BookTerms.from_bytes(record[_BOOK_HEAD.size : _BOOK_HEAD.size + size])
+        locks = record[_BOOK_HEAD.size + size :]
+        hashes_size = terms.locks * ELEMENT_SIZE
+        book = Book(
+            channel_id=channel_id,
+            terms=terms,
+            lock_hashes=locks[:hashes_size],
+            anchors=locks[hashes_size:],
+        )
+    except (struct.error, ValueError) as error:
+        raise StateError(f"the record of book {book_id.hex()} does not parse") from error
+    if book.book_id != book_id:
+        raise StateError(f"the record of book {book_id.hex()} holds another book")
+    return book, payee_delay_blocks
+
+
+def dump_state(state: LsfState) -> bytes:
+    """Without the books themselves and without what ends with the connection."""
+    document = {
+        "version": _VERSION,
+        "books": [book_id.hex() for book_id in state.books],
+        "proposed": state.proposed.book_id.hex() if state.proposed else None,
+        "rejected": state.rejected.encode().hex() if state.rejected else None,
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def load_state(parameters: bytes, data: bytes, lookup: Lookup) -> LsfState:
+    """Raises `StateError`."""
+    agreed = LsfParameters.from_bytes(parameters)
+    try:
+        document = json.loads(data)
+        if document["version"] != _VERSION:
+            raise StateError(f"books stored by another version ({document['version']})")
+        ids = [bytes.fromhex(book_id) for book_id in document["books"]]
+        proposed, rejected = document["proposed"], document["rejected"]
+        books = {}
+        for book_id in ids:
+            book, payee_delay_blocks = _read_book(book_id, lookup)
+            books[book_id] = OutputsBook.derive(
+                book, basepoints=agreed.basepoints, payee_delay_blocks=payee_delay_blocks
+            )
+        return LsfState(
+            parameters=agreed,
+            books=books,
+            proposed=_read_book(bytes.fromhex(proposed), lookup)[0] if proposed else None,
+            rejected=LsfReject.decode_payload(bytes.fromhex(rejected)[2:]) if rejected else None,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError("stored books do not parse") from error
+
+
+def dump_content(content: LsfContent) -> bytes:
+    return b"".join(_OPEN_BOOK.pack(book.book_id, book.settled) for book in content.books)
+
+
+def load_content(data: bytes) -> LsfContent:
+    """Raises `StateError`."""
+    if len(data) % _OPEN_BOOK.size:
+        raise StateError("the stored books of a commitment do not parse")
+    return LsfContent(
+        tuple(OpenBook(book_id, settled) for book_id, settled in _OPEN_BOOK.iter_unpack(data))
+    )
