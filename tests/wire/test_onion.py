@@ -200,6 +200,15 @@ def test_the_origin_learns_which_hop_failed_and_why(failed):
     assert decode_error_onion(reason, shared_secrets=secrets) == (failed, failure)
 
 
+def test_an_error_sealed_for_a_hop_behind_the_route_is_refused():
+    secrets = derive_shared_secrets(SESSION_KEY, [key.public for key in NODE_KEYS])
+    reason = seal_failure(Failure(FailureCode.MPP_TIMEOUT), shared_secret=bytes(32))
+    for secret in reversed(secrets):
+        reason = wrap_error_onion(reason, shared_secret=secret)
+    with pytest.raises(WireError, match="no hop"):
+        decode_error_onion(reason, shared_secrets=secrets)
+
+
 def test_a_failure_of_an_unknown_code_is_named_by_its_number():
     assert Failure(0x1234).name == "unknown failure 0x1234"
 

@@ -40,7 +40,7 @@ def decode_error_onion(reason: bytes, *, shared_secrets: Sequence[bytes]) -> tup
         body = reason[32:]
         expected = hmac.digest(onion_key("um", secret), body, "sha256")
         matches = hmac.compare_digest(expected, reason[:32])
-        if matches and found is None and index < len(shared_secrets):
+        if matches and index < len(shared_secrets):
             found = index, body
     if found is None:
         raise WireError("no hop of the route sealed this error")
