@@ -73,3 +73,15 @@ def test_both_signatures_close_the_channel() -> None:
     verify_all_spends(signed, [TxOut(Sat(1_000_000), funding_output_script(*keys))])
     expected = closing_weight(FUNDER_SCRIPT, OTHER_SCRIPT)
     assert expected - 6 <= signed.weight <= expected  # signatures of 71 or 72 bytes, not of 73
+
+
+@pytest.mark.parametrize("below", [0, 1])
+def test_an_output_is_left_out_exactly_below_the_dust_limit(below: int) -> None:
+    frozen = closing_transaction(
+        funding_outpoint=OUTPOINT,
+        funder=ClosingShare(Msat(1_000 * (546 + 500 - below)), FUNDER_SCRIPT),
+        other=ClosingShare(Msat(1_000 * 546 - below), OTHER_SCRIPT),
+        fee_sat=Sat(500),
+        dust_limit_sat=Sat(546),
+    )
+    assert len(frozen.outputs) == (0 if below else 2)
