@@ -1,0 +1,96 @@
+"""Two channels with Lightspeed funding between them, and what tests do with them."""
+
+from typing import Any
+
+from channel_pair import Node, Pair, open_pair, opening_terms
+from lightspeed.bitcoin import sha256
+from lightspeed.channel import Channel
+from lightspeed.lsf import LightspeedFunding, LsfOpen, Party, PayeeLimits
+from lightspeed.lsf.limits import REGTEST_RULES
+from lightspeed.payment import Book, BookTerms, SecretBook
+from lsf_world import book_terms
+
+__all__ = [
+    "ORIGINS",
+    "channel_of",
+    "open_book",
+    "open_lsf_pair",
+    "payee_of",
+    "payer_of",
+    "propose_book",
+    "secret_book",
+]
+
+ORIGINS = frozenset({"https://api.example.com"})
+
+
+def open_lsf_pair(
+    *,
+    funder: Party = Party.PAYER,
+    delay_blocks: int = 6,
+    limits: PayeeLimits | None = None,
+    origins: frozenset[str] = ORIGINS,
+    **opening: Any,
+) -> Pair:
+    """The funder is the payer unless told otherwise; both sides impose the same delay."""
+
+    def extension(party: Party) -> LightspeedFunding:
+        return LightspeedFunding(party=party, rules=REGTEST_RULES, limits=limits, origins=origins)
+
+    return open_pair(
+        funder_extensions=[extension(funder)],
+        fundee_extensions=[extension(funder.other)],
+        funder_terms=opening_terms("a", to_self_delay_blocks=delay_blocks),
+        fundee_terms=opening_terms("b", to_self_delay_blocks=delay_blocks),
+        **opening,
+    )
+
+
+def party_of(node: Node) -> Party:
+    holder: Party = channel_of(node).state.extension_states["lsf"].parameters.holder
+    return holder
+
+
+def payer_of(pair: Pair) -> Node:
+    return pair.funder if party_of(pair.funder) is Party.PAYER else pair.fundee
+
+
+def payee_of(pair: Pair) -> Node:
+    return pair.other(payer_of(pair))
+
+
+def channel_of(node: Node) -> Channel:
+    assert node.channel is not None
+    return node.channel
+
+
+def secret_book(pair: Pair, terms: BookTerms | None = None, *, seed: bytes = b"1") -> SecretBook:
+    return SecretBook.create(
+        channel_id=channel_of(pair.funder).channel_id,
+        terms=terms or book_terms(),
+        seed=sha256(seed),
+    )
+
+
+def propose_book(pair: Pair, book: Book) -> None:
+    """The payer says it; nothing is delivered yet."""
+    payer = payer_of(pair)
+    lsf = payer.extensions["lsf"]
+    assert isinstance(lsf, LightspeedFunding)
+    payer.run(channel_of(payer).extend("lsf", lsf.propose_book(book)))
+
+
+def say_open(pair: Pair, book: Book) -> None:
+    """The payer sends lsf_open and commits; nothing is delivered yet."""
+    payer = payer_of(pair)
+    channel = channel_of(payer)
+    payer.run(channel.propose(LsfOpen(channel_id=channel.channel_id, book_id=book.book_id)))
+    payer.run(channel.commit())
+
+
+def open_book(pair: Pair, secret: SecretBook) -> list[str]:
+    """From the proposal to a usable book; what was said, in order."""
+    propose_book(pair, secret.book)
+    said = pair.settle()
+    say_open(pair, secret.book)
+    return said + pair.settle()
