@@ -1,0 +1,1 @@
+"""The daemon: peers, channels, wallet, chain watching, claims, storage and its API."""

@@ -1,0 +1,152 @@
+"""The node's store: records by table and key in one SQLite file, durable when a call returns."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from lightspeed.channel import Put
+from lightspeed.node.errors import StoreFormatError, StoreInUse, StoreUnavailable
+
+__all__ = ["NodeStore"]
+
+_VERSION = 1
+_APPLICATION_ID = 0x4C534E31  # "LSN1"
+_SCHEMA = """
+CREATE TABLE record (
+    name TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name, key)
+) STRICT
+"""
+
+
+class NodeStore:
+    """Opened by one process at a time; belongs to one thread.
+
+    The file holds secrets: its owner alone may read it. Every method raises
+    `StoreUnavailable` when the file does not answer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Creates the file if it is missing. Raises `StoreInUse` and `StoreFormatError`."""
+        self.path = path
+        with _translated():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.chmod(0o600)
+            self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        try:
+            with _translated():
+                self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _open(self) -> None:
+        execute = self._connection.execute
+        # Exclusive from the first access on: SQLite's own lock keeps a second process out, and
+        # the operating system drops it with this process, however that ends.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = FULL")
+        with _transaction(self._connection):
+            (count,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            (application,) = execute("PRAGMA application_id").fetchone()
+            (version,) = execute("PRAGMA user_version").fetchone()
+            if not count:
+                execute(_SCHEMA)
+                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                execute(f"PRAGMA user_version = {_VERSION}")
+            elif application != _APPLICATION_ID:
+                raise StoreFormatError("the file is not a node's store")
+            elif version != _VERSION:
+                raise StoreFormatError(f"store version {version}, this program has {_VERSION}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def apply(self, puts: Sequence[Put]) -> None:
+        """All of them or none; on the disk when it returns. `value=None` deletes."""
+        with _translated(), _transaction(self._connection):
+            for put in puts:
+                if put.value is None:
+                    self._connection.execute(
+                        "DELETE FROM record WHERE name = ? AND key = ?", (put.table, put.key)
+                    )
+                else:
+                    self._connection.execute(
+                        "INSERT INTO record VALUES (?, ?, ?)"
+                        " ON CONFLICT DO UPDATE SET value = excluded.value",
+                        (put.table, put.key, put.value),
+                    )
+
+    def put(self, table: str, key: bytes, value: bytes | None) -> None:
+        """`apply` of a single record."""
+        self.apply((Put(table, key, value),))
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """A channel's `Lookup`."""
+        with _translated():
+            row = self._connection.execute(
+                "SELECT value FROM record WHERE name = ? AND key = ?", (table, key)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of the table as it is now, by key; only keys that start with `prefix`."""
+        with _translated():
+            rows = self._connection.execute(
+                "SELECT key, value FROM record"
+                " WHERE name = ? AND key >= ? AND (? IS NULL OR key < ?) ORDER BY key",
+                (table, prefix, (end := _first_after(prefix)), end),
+            ).fetchall()
+        return iter(rows)
+
+    def count(self, table: str) -> int:
+        with _translated():
+            row = self._connection.execute(
+                "SELECT count(*) FROM record WHERE name = ?", (table,)
+            ).fetchone()
+        return int(row[0])
+
+
+def _first_after(prefix: bytes) -> bytes | None:
+    """The lowest key above all that start with `prefix`; None when there is none."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite ends some failed transactions itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise StoreInUse("the node's store is open in another process") from None
+        raise StoreUnavailable(str(error)) from error
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StoreFormatError("the file is not a node's store") from None
+        raise StoreUnavailable(str(error)) from error
+    except OSError as error:
+        if isinstance(error, (StoreUnavailable, StoreInUse)):
+            raise
+        raise StoreUnavailable(str(error)) from error

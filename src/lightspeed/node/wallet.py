@@ -1,0 +1,316 @@
+"""The node's on-chain wallet: BIP 86 coins, kept by BDK and synced from an Esplora server.
+
+ADR 3 says why BDK. What it does not know of are the Lightning side's needs: coins that stay
+reserved while a funding transaction waits for a signature, and inputs that sign themselves into
+a transaction of ours.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import bdkpython as bdk
+
+from lightspeed.bitcoin import (
+    P2TR_KEY_PATH_WITNESS_WEIGHT,
+    TX_INPUT_WEIGHT,
+    FeeRate,
+    Network,
+    OutPoint,
+    PrivateKey,
+    Tx,
+    TxDigest,
+    TxOut,
+    address_of_script,
+    fee_for_weight,
+    tweak_secret,
+    txid_from_hex,
+    txid_hex,
+)
+from lightspeed.chain import BroadcastRefused, Chain
+from lightspeed.channel import Spend
+from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
+from lightspeed.node.errors import InsufficientFunds, WalletMismatch, WalletUnavailable
+from lightspeed.units import Sat
+
+__all__ = ["Balance", "Wallet"]
+
+T = TypeVar("T")
+
+_STOP_GAP = 20  # unused addresses in a row that end a scan, as other BIP 86 wallets do
+_PARALLEL_REQUESTS = 4
+_COIN_TYPE = {Network.MAINNET: 0}  # SLIP 44; every test network has 1
+_NETWORK = {
+    Network.MAINNET: bdk.Network.BITCOIN,
+    Network.TESTNET: bdk.Network.TESTNET,
+    Network.SIGNET: bdk.Network.SIGNET,
+    Network.REGTEST: bdk.Network.REGTEST,
+}
+_FOREIGN_ERRORS = (
+    bdk.EsploraError,
+    bdk.CannotConnectError,
+    bdk.LoadWithPersistError,
+    bdk.CreateWithPersistError,
+    bdk.PersistenceError,
+    bdk.InternalError,
+    OSError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Reserved coins are counted: they are ours until a transaction spends them."""
+
+    confirmed_sat: Sat
+    pending_sat: Sat
+    """Unconfirmed change and payments to us."""
+
+    @property
+    def total_sat(self) -> Sat:
+        return Sat(self.confirmed_sat + self.pending_sat)
+
+
+class Wallet:
+    """The coins of one seed (32 bytes, BIP 39's entropy of 24 words; path m/86'/coin'/0').
+
+    Coroutines that ask the network run in a thread, one at a time; everything else answers from
+    what the last `sync` saw. Every method raises `WalletUnavailable` when the file or the server
+    fails.
+    """
+
+    def __init__(self, path: Path, *, seed: bytes, network: Network, esplora_url: str) -> None:
+        """Opens or creates the file. Raises `WalletMismatch`."""
+        self._network = network
+        kind = bdk.NetworkKind.MAIN if network is Network.MAINNET else bdk.NetworkKind.TEST
+        self._account = bdk.DescriptorSecretKey(kind, bdk.Mnemonic.from_entropy(seed), None)
+        descriptors = [
+            bdk.Descriptor.new_bip86(self._account, keychain, kind)
+            for keychain in (bdk.KeychainKind.EXTERNAL, bdk.KeychainKind.INTERNAL)
+        ]
+        with _translated():
+            is_new = not path.exists() or path.stat().st_size == 0
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.chmod(0o600)
+            self._persister = bdk.Persister.new_sqlite(str(path))
+            self._client = bdk.EsploraClient(esplora_url, None)
+            if is_new:
+                self._wallet = bdk.Wallet(*descriptors, _NETWORK[network], self._persister)
+            else:
+                try:
+                    self._wallet = bdk.Wallet.load(*descriptors, self._persister)
+                except bdk.LoadWithPersistError.InvalidChangeSet:
+                    raise WalletMismatch("the wallet's file belongs to another seed") from None
+        if self._wallet.network() != _NETWORK[network]:
+            raise WalletMismatch("the wallet's file belongs to another network")
+        self._one_at_a_time = asyncio.Lock()
+
+    # --- what there is --------------------------------------------------------------------
+
+    @property
+    def synced_height(self) -> int:
+        """Of the chain, as the last `sync` saw it; 0 before the first."""
+        return int(self._wallet.latest_checkpoint().height)
+
+    def balance(self) -> Balance:
+        found = self._wallet.balance()
+        confirmed = Sat(found.confirmed.to_sat())
+        return Balance(confirmed, Sat(found.total.to_sat() - confirmed))
+
+    def spendable_sat(self) -> Sat:
+        """What `fund` could use: no reserved coins, no unconfirmed payments of others."""
+        return Sat(sum(coin.txout.value.to_sat() for coin in self._free_coins()))
+
+    def new_script(self) -> bytes:
+        """A scriptPubKey that was never given out before."""
+        with _translated():
+            info = self._wallet.reveal_next_address(bdk.KeychainKind.EXTERNAL)
+            self._persist()
+        return bytes(info.address.script_pubkey().to_bytes())
+
+    def new_address(self) -> str:
+        return address_of_script(self.new_script(), self._network)
+
+    async def sync(self) -> None:
+        """Learns from the server what was paid to us and spent; follows reorganisations."""
+
+        def run() -> None:
+            if self.synced_height == 0:
+                scan = self._wallet.start_full_scan().build()
+                update = self._client.full_scan(scan, _STOP_GAP, _PARALLEL_REQUESTS)
+            else:
+                request = self._wallet.start_sync_with_revealed_spks().build()
+                update = self._client.sync(request, _PARALLEL_REQUESTS)
+            self._wallet.apply_update(update)
+            self._persist()
+
+        await self._in_thread(run)
+
+    # --- payments -------------------------------------------------------------------------
+
+    async def fund(self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate) -> Tx:
+        """A complete transaction with this output, at any index, that nobody has seen yet.
+
+        Its coins stay reserved, over restarts too, until `release` or until it is on chain.
+        Raises `InsufficientFunds`.
+        """
+        return await self._in_thread(lambda: self._fund(script, amount_sat, feerate_per_kw))
+
+    def _fund(self, script: bytes, amount_sat: Sat, feerate_per_kw: FeeRate) -> Tx:
+        free = {_outpoint(coin.outpoint) for coin in self._free_coins()}
+        others = [coin.outpoint for coin in self._coins() if _outpoint(coin.outpoint) not in free]
+        builder = (
+            bdk.TxBuilder()
+            .add_recipient(bdk.Script(script), bdk.Amount.from_sat(amount_sat))
+            .fee_rate(bdk.FeeRate.from_sat_per_kwu(feerate_per_kw))
+            .unspendable(others)
+        )
+        try:
+            psbt = builder.finish(self._wallet)
+        except bdk.CreateTxError.CoinSelection:
+            available = self.spendable_sat()
+            raise InsufficientFunds(needed_sat=amount_sat, available_sat=available) from None
+        self._wallet.sign(psbt, None)
+        tx = Tx.parse(bytes(psbt.extract_tx().serialize()))
+        self._reserve(txin.outpoint for txin in tx.inputs)
+        return tx
+
+    async def send(
+        self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate, chain: Chain
+    ) -> Tx:
+        """`fund`, broadcast. Raises `InsufficientFunds`, `BroadcastRefused`, `ChainUnavailable`."""
+        tx = await self.fund(script, amount_sat, feerate_per_kw=feerate_per_kw)
+        try:
+            await chain.broadcast(tx)
+        except BroadcastRefused:
+            self.release(tx)
+            raise
+        self.note_broadcast(tx)
+        return tx
+
+    async def fee_spends(self, min_value_sat: Sat, *, feerate_per_kw: FeeRate) -> list[Spend]:
+        """Confirmed coins that add at least so much to a transaction, their own inputs paid.
+
+        They sign themselves, and are reserved like those of `fund`. Raises `InsufficientFunds`.
+        """
+        return await self._in_thread(lambda: self._fee_spends(min_value_sat, feerate_per_kw))
+
+    def _fee_spends(self, min_value_sat: Sat, feerate_per_kw: FeeRate) -> list[Spend]:
+        input_weight = TX_INPUT_WEIGHT + P2TR_KEY_PATH_WITNESS_WEIGHT
+        input_fee = fee_for_weight(input_weight, feerate_per_kw) + 1
+
+        def gain(coin: bdk.LocalOutput) -> int:
+            return int(coin.txout.value.to_sat()) - input_fee
+
+        confirmed = (c for c in self._free_coins() if c.chain_position.is_confirmed())
+        coins = sorted((coin for coin in confirmed if gain(coin) > 0), key=gain)
+        chosen = [coin for coin in coins if gain(coin) >= min_value_sat][:1]
+        while not chosen or sum(map(gain, chosen)) < min_value_sat:
+            if not coins:
+                available = sum(map(gain, chosen))
+                raise InsufficientFunds(needed_sat=min_value_sat, available_sat=available)
+            chosen.append(coins.pop())
+        self._reserve(_outpoint(coin.outpoint) for coin in chosen)
+        return [self._spend(coin) for coin in chosen]
+
+    def _spend(self, coin: bdk.LocalOutput) -> Spend:
+        branch = 0 if coin.keychain is bdk.KeychainKind.EXTERNAL else 1
+        coin_type = _COIN_TYPE.get(self._network, 1)
+        path = f"m/86h/{coin_type}h/0h/{branch}/{coin.derivation_index}"
+
+        def sign(digest: TxDigest, index: int) -> tuple[bytes, ...]:
+            secret = bytes(self._account.derive(bdk.DerivationPath(path)).secret_bytes())
+            return (tweak_secret(PrivateKey(secret)).sign_schnorr(digest.taproot(index)),)
+
+        return Spend(
+            outpoint=_outpoint(coin.outpoint),
+            prevout=TxOut(
+                Sat(coin.txout.value.to_sat()), bytes(coin.txout.script_pubkey.to_bytes())
+            ),
+            sequence=SEQUENCE_REPLACEABLE,
+            witness_weight=P2TR_KEY_PATH_WITNESS_WEIGHT,
+            sign=sign,
+        )
+
+    # --- what becomes of transactions -----------------------------------------------------
+
+    def release(self, tx: Tx) -> None:
+        """`tx` will not be published: its coins are free again."""
+        with _translated():
+            for txin in tx.inputs:
+                self._wallet.unlock_outpoint(_bdk_outpoint(txin.outpoint))
+            self._persist()
+
+    def reserved(self) -> frozenset[OutPoint]:
+        return frozenset(map(_outpoint, self._wallet.list_locked_outpoints()))
+
+    def note_broadcast(self, tx: Tx) -> None:
+        """`tx` was published: counted from now on, not only from the next `sync`."""
+        with _translated():
+            seen = bdk.UnconfirmedTx(tx=bdk.Transaction(tx.serialize()), last_seen=_now())
+            self._wallet.apply_unconfirmed_txs([seen])
+            self._persist()
+
+    def note_replaced(self, tx: Tx) -> None:
+        """`tx` lost against another one: it spends nothing any more, its coins are free."""
+        with _translated():
+            txid = bdk.Txid.from_string(txid_hex(tx.txid))
+            evicted = bdk.EvictedTx(txid=txid, evicted_at=_now() + 1)
+            self._wallet.apply_evicted_txs([evicted])
+        self.release(tx)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _in_thread(self, act: Callable[[], T]) -> T:
+        def run() -> T:
+            with _translated():
+                return act()
+
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(run)
+
+    def _coins(self) -> list[bdk.LocalOutput]:
+        return list(self._wallet.list_unspent())
+
+    def _free_coins(self) -> Iterator[bdk.LocalOutput]:
+        reserved = self.reserved()
+        for coin in self._coins():
+            # Change is our own doing; what others paid may be double-spent until confirmed.
+            own = coin.keychain is bdk.KeychainKind.INTERNAL
+            safe = own or coin.chain_position.is_confirmed()
+            if safe and _outpoint(coin.outpoint) not in reserved:
+                yield coin
+
+    def _reserve(self, outpoints: Iterable[OutPoint]) -> None:
+        for outpoint in outpoints:
+            self._wallet.lock_outpoint(_bdk_outpoint(outpoint))
+        self._persist()
+
+    def _persist(self) -> None:
+        self._wallet.persist(self._persister)
+
+
+def _outpoint(outpoint: bdk.OutPoint) -> OutPoint:
+    return OutPoint(txid_from_hex(str(outpoint.txid)), int(outpoint.vout))
+
+
+def _bdk_outpoint(outpoint: OutPoint) -> bdk.OutPoint:
+    return bdk.OutPoint(txid=bdk.Txid.from_string(txid_hex(outpoint.txid)), vout=outpoint.vout)
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except WalletUnavailable:
+        raise
+    except _FOREIGN_ERRORS as error:
+        raise WalletUnavailable(f"{type(error).__name__}: {error}") from None
