@@ -16,7 +16,7 @@ from lightspeed.channel.effects import Effect, Notify, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, ExtensionStep
 from lightspeed.channel.side import Side
-from lightspeed.channel.state import Link
+from lightspeed.channel.state import Link, Phase
 from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
@@ -66,6 +66,8 @@ class Proposals:
         """For `Channel.extend`. Raises `ChannelRefusal`, within the turn."""
 
         def act(turn: Turn, state: LsfState) -> Step:
+            if turn.state.phase is not Phase.NORMAL:
+                raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
             view = turn.view()
             self._check_proposable(view, state, book)
             delay = payee_delay_blocks(view.config, state.parameters.holder)
@@ -81,8 +83,6 @@ class Proposals:
     def _check_proposable(self, view: ChannelView, state: LsfState, book: Book) -> None:
         if state.parameters.holder is not Party.PAYER:
             raise ChannelRefusal("only the payer proposes books")
-        if view.shutting_down:
-            raise ChannelRefusal("the channel is shutting down")
         if state.proposed is not None:
             raise ChannelRefusal("another proposal waits for its answer")
         if book.channel_id != view.config.channel_id:
