@@ -24,6 +24,7 @@ from lightspeed.channel.commitment import obscuring_factor
 from lightspeed.channel.graph import HtlcKey
 from lightspeed.channel.keys import ChannelSecrets
 from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
+from lightspeed.payment import MAX_LOCKS, MAX_WINDOW, BookTerms, Credential, Scheme
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import Codec, FeeRange, Message
 from lightspeed.wire.codec import layout_of
@@ -158,3 +159,44 @@ def commitment_cases(
 def channel_secrets(number: int) -> ChannelSecrets:
     """The same secrets for the same number."""
     return ChannelSecrets.derive(bytes([number]) * 32)
+
+
+# payment
+
+
+def book_terms() -> st.SearchStrategy[BookTerms]:
+    """Terms of every scheme and asset, at and between their limits."""
+    label = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=12)
+    host = st.sampled_from(["localhost", "127.0.0.1", "[::1]"]) | label.map("{}.example".format)
+    origin = st.builds(
+        "{}://{}{}".format,
+        st.sampled_from(["http", "https"]),
+        host,
+        st.just("") | st.integers(1_024, 65_535).map(":{}".format),
+    )
+    return st.integers(1, 65_535).flatmap(
+        lambda chain_length: st.builds(
+            BookTerms,
+            scheme=st.sampled_from(Scheme),
+            locks=st.integers(1, MAX_LOCKS),
+            chain_length=st.just(chain_length),
+            lock_amount=st.integers(1, 2**48).map(lambda value: value * chain_length),
+            window=st.integers(1, MAX_WINDOW),
+            origins=st.lists(origin, min_size=1, max_size=4, unique=True).map(tuple),
+            asset=st.just(b"") | st.binary(min_size=32, max_size=32),
+            settlement=st.binary(max_size=20),
+        )
+    )
+
+
+def credentials() -> st.SearchStrategy[Credential]:
+    """Well-formed credentials; their elements are of no book."""
+    return st.integers(1, 4).flatmap(
+        lambda locks: st.builds(
+            Credential,
+            st.binary(min_size=16, max_size=16),
+            st.integers(1, 2**40 - 1),
+            st.integers(locks, 65_535),
+            st.binary(min_size=32 * locks, max_size=32 * locks),
+        )
+    )

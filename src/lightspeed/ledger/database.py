@@ -19,6 +19,7 @@ from lightspeed.ledger.errors import (
 from lightspeed.ledger.interface import BookStatus, FinalState, LockElement
 from lightspeed.ledger.schema import SCHEMA_VERSION, TABLES
 from lightspeed.payment import (
+    UNTOUCHED,
     Book,
     BookRecord,
     BookState,
@@ -67,9 +68,7 @@ class _StoredLocks(dict[int, LockRecord]):
                 " WHERE book = ? AND lock = ?",
                 (self._key, lock),
             ).fetchone()
-        known = LockRecord() if stored is None else _lock_record(*stored)
-        self[lock] = known
-        return known
+        return UNTOUCHED if stored is None else _lock_record(*stored)
 
     def read_above(self, lock: int) -> None:
         rows = self._connection.execute(

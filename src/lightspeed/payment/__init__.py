@@ -37,7 +37,7 @@ from lightspeed.payment.errors import (
 )
 from lightspeed.payment.price import Price, units_due
 from lightspeed.payment.receipt import Receipt
-from lightspeed.payment.record import BookRecord, BookState, LockRecord, Part
+from lightspeed.payment.record import UNTOUCHED, BookRecord, BookState, LockRecord, Part
 from lightspeed.payment.secret_book import SEED_SIZE, SecretBook
 from lightspeed.payment.terms import (
     MAX_CHAIN_LENGTH,
@@ -63,6 +63,7 @@ __all__ = [
     "MAX_WINDOW",
     "SATS",
     "SEED_SIZE",
+    "UNTOUCHED",
     "Allocation",
     "Allocator",
     "AlreadyRedeemed",

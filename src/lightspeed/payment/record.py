@@ -6,12 +6,13 @@ Plain data with the arithmetic of redeeming; a ledger keeps it durable.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from lightspeed.payment.book import Book
 from lightspeed.payment.receipt import Receipt
 from lightspeed.payment.terms import Scheme
 
-__all__ = ["BookRecord", "BookState", "LockRecord", "Part"]
+__all__ = ["UNTOUCHED", "BookRecord", "BookState", "LockRecord", "Part"]
 
 Part = tuple[int, int, int, bytes]
 """A credential's range within one lock: (lock, first unit, last unit, element of the last)."""
@@ -25,8 +26,7 @@ class BookState(Enum):
     CLOSED = "closed"
 
 
-@dataclass(slots=True)
-class LockRecord:
+class LockRecord(NamedTuple):
     """What is known and redeemed of one lock; units are numbered within the lock, from 1.
 
     `element` is e(deepest), the deepest that was redeemed; 0 and empty before the first. Units
@@ -35,9 +35,12 @@ class LockRecord:
     """
 
     deepest: int = 0
-    element: bytes = field(default=b"", repr=False)
+    element: bytes = b""
     through: int = 0
     above: int = 0
+
+    def __repr__(self) -> str:
+        return f"LockRecord(deepest={self.deepest}, through={self.through}, above={self.above:b})"
 
     def lowest_redeemed(self, first: int, last: int) -> int | None:
         """The lowest redeemed unit of the range, if there is one."""
@@ -48,26 +51,27 @@ class LockRecord:
         bits = self.above >> (first - self.through - 1) & ((1 << (last - first + 1)) - 1)
         return first + (bits & -bits).bit_length() - 1 if bits else None
 
-    def redeem(self, first: int, last: int, element: bytes) -> None:
-        """Mark a range of units that are not redeemed yet, proved by `element` of the last."""
-        if last > self.deepest:
-            self.deepest = last
-            self.element = element
-        if not self.above and first == self.through + 1:
-            self.through = last
-            return
-        above = self.above | ((1 << (last - first + 1)) - 1) << (first - self.through - 1)
+    def with_redeemed(self, first: int, last: int, element: bytes) -> "LockRecord":
+        """After redeeming a range of units that are not redeemed yet; `element` is its last."""
+        deepest, deepest_element, through, above = self
+        if last > deepest:
+            deepest, deepest_element = last, element
+        if not above and first == through + 1:
+            return LockRecord(deepest, deepest_element, last, 0)
+        above |= ((1 << (last - first + 1)) - 1) << (first - through - 1)
         ones = (~above & (above + 1)).bit_length() - 1
-        self.through += ones
-        self.above = above >> ones
+        return LockRecord(deepest, deepest_element, through + ones, above >> ones)
+
+
+UNTOUCHED = LockRecord()
+"""A lock of which nothing is known but the book."""
 
 
 class _LockRecords(dict[int, LockRecord]):
-    """Locks of which nothing is known yet are made when asked for."""
+    """Answers for untouched locks too."""
 
     def __missing__(self, lock: int) -> LockRecord:
-        record = self[lock] = LockRecord()
-        return record
+        return UNTOUCHED
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ class BookRecord:
     `open_until` is in seconds since 1970, as the ledger's clock counts. `secured_locks` is the
     run of completed locks from lock 1 (scheme ladder: the highest completed lock), `limit_unit`
     follows from it, `next_unit` is the lowest unit not redeemed. `locks` must answer for every
-    lock number of the book. What comes after it is copied from the book, for speed.
+    lock number of the book, also for those that it does not hold. The fields after it are copies
+    of the book's, for speed.
     """
 
     book: Book
@@ -127,22 +132,19 @@ class BookRecord:
     def redeem(self, parts: Sequence[Part]) -> Receipt:
         """Record what `check` returned; the receipt is valid once that is durable."""
         count = 0
+        completes = False
         for lock, first, last, element in parts:
-            self.locks[lock].redeem(first, last, element)
+            self.locks[lock] = self.locks[lock].with_redeemed(first, last, element)
             count += last - first + 1
-        if any(last == self.chain_length for _, _, last, _ in parts):
+            completes = completes or last == self.chain_length
+        if completes:
             self.secured_locks = self.secured_locks_with(parts)
             self.limit_unit = self.limit_unit_for(self.secured_locks)
         self.redeemed_units += count
         first_unit = (parts[0][0] - 1) * self.chain_length + parts[0][1]
         if first_unit == self.next_unit:
             self._advance_next_unit(first_unit + count)
-        return Receipt(
-            book_id=self.book.book_id,
-            first_unit=first_unit,
-            count=count,
-            next_unit=self.next_unit,
-        )
+        return Receipt(self.book_id, first_unit, count, self.next_unit)
 
     def _advance_next_unit(self, unit: int) -> None:
         while unit <= self.units:

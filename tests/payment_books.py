@@ -1,0 +1,47 @@
+"""Small books for the tests of payment, ledger and http, and a payee that forgets nothing."""
+
+from functools import cache
+
+from lightspeed.payment import (
+    BookRecord,
+    BookTerms,
+    Credential,
+    Receipt,
+    Scheme,
+    SecretBook,
+    check,
+)
+
+ORIGIN = "https://api.example"
+CHANNEL_ID = bytes(range(32))
+FOREVER = 1e12
+
+
+def make_terms(
+    *, locks=4, chain_length=5, window=8, scheme=Scheme.OUTPUTS, unit_value=1_000, **other
+):
+    return BookTerms(
+        scheme=scheme,
+        locks=locks,
+        chain_length=chain_length,
+        lock_amount=unit_value * chain_length // (1 if other.get("asset") else 1_000),
+        window=window,
+        origins=(ORIGIN,),
+        **other,
+    )
+
+
+@cache
+def make_book(*, seed=bytes(32), **terms) -> SecretBook:
+    """The same book for the same arguments; nobody changes it."""
+    return SecretBook.create(channel_id=CHANNEL_ID, terms=make_terms(**terms), seed=seed)
+
+
+class MemoryPayee:
+    """The payee's side of one book without a database: the reference for every ledger."""
+
+    def __init__(self, secret_book: SecretBook, **record) -> None:
+        self.record = BookRecord(**{"book": secret_book.book, "open_until": FOREVER, **record})
+
+    def redeem(self, credential: Credential, **options) -> Receipt:
+        return self.record.redeem(check(credential, self.record, **{"now": 0.0, **options}))
