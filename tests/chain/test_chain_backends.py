@@ -15,6 +15,7 @@ from lightspeed.chain import (
     FeePolicy,
     LocalChain,
     Regtest,
+    Spend,
     TipChanged,
     TxInfo,
 )
@@ -178,3 +179,25 @@ async def test_tips_since_an_earlier_run_tell_what_was_missed(
     assert await _next(chain.tips(stale)) == TipChanged(stale, regtest.tip, stale.height - 3)
     unknown = BlockId(50, b"\x05" * 32)
     assert await _next(chain.tips(unknown)) == TipChanged(unknown, regtest.tip, 0)
+
+
+async def test_outspends_name_the_spend_of_each_output(
+    chain: Chain, regtest: Regtest, purse: Any
+) -> None:
+    parent = purse.spend(purse.coin(), outputs=4)
+    await chain.broadcast(parent)
+    regtest.mine()
+    assert await chain.outspends(parent.txid) == [None] * 4
+    both = purse.spend(parent.outpoint(2), parent.outpoint(0))
+    await chain.broadcast(both)
+    regtest.mine()
+    block = regtest.tip
+    last = purse.spend(parent.outpoint(3))
+    await chain.broadcast(last)
+    assert await chain.outspends(parent.txid) == [
+        Spend(both, 1, block),
+        None,
+        Spend(both, 0, block),
+        Spend(last, 0, None),
+    ]
+    assert await chain.outspends(b"\x07" * 32) == []

@@ -217,6 +217,7 @@ async def test_server_that_is_away_is_unavailable_and_comes_back(regtest: Regtes
         chain.block_id(1),
         chain.transaction(bytes(32)),
         chain.outspend(OutPoint(bytes(32), 0)),
+        chain.outspends(bytes(32)),
         chain.fee_rate(6),
         chain.broadcast(regtest.index.block(1).transactions[0]),
     ):

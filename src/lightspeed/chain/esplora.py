@@ -167,13 +167,29 @@ class EsploraChain:
     async def outspend(self, outpoint: OutPoint) -> Spend | None:
         path = f"/tx/{txid_hex(outpoint.txid)}/outspend/{outpoint.vout}"
         answer = _object(await self._get(path), missing={})
+        return await self._spend(outpoint, answer, known={})
+
+    async def outspends(self, txid: bytes) -> Sequence[Spend | None]:
+        answers = _list(await self._get(f"/tx/{txid_hex(txid)}/outspends"))
+        known: dict[bytes, Tx | None] = {}
+        return [
+            await self._spend(OutPoint(txid, vout), _member(answer), known=known)
+            for vout, answer in enumerate(answers)
+        ]
+
+    async def _spend(
+        self, outpoint: OutPoint, answer: dict[str, Any], *, known: dict[bytes, Tx | None]
+    ) -> Spend | None:
+        """`known` keeps the spending transactions: one of them may spend many outputs."""
         if not answer.get("spent"):
             return None
         txid, index = _hash(answer.get("txid")), _integer(answer.get("vin"))
-        raw = await self._get(f"/tx/{txid_hex(txid)}/raw")
-        if raw is None:
+        if txid not in known:
+            raw = await self._get(f"/tx/{txid_hex(txid)}/raw")
+            known[txid] = None if raw is None else _checked_tx(raw, txid)
+        tx = known[txid]
+        if tx is None:
             return None  # it was replaced or evicted between the two answers
-        tx = _checked_tx(raw, txid)
         if index >= len(tx.inputs) or tx.inputs[index].outpoint != outpoint:
             raise ChainUnavailable("the server named a transaction that does not spend the output")
         return Spend(tx, index, _confirmed(_object_field(answer, "status")))
@@ -287,6 +303,23 @@ def _object(answer: bytes | None, *, missing: dict[str, Any] | None = None) -> d
     if not isinstance(parsed, dict):
         raise ChainUnavailable("the server sent no JSON object where one belongs")
     return parsed
+
+
+def _list(answer: bytes | None) -> list[Any]:
+    """Empty for a 404."""
+    try:
+        parsed = json.loads(answer or b"[]")
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, list):
+        raise ChainUnavailable("the server sent no JSON list where one belongs")
+    return parsed
+
+
+def _member(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ChainUnavailable("the server's list holds something else than objects")
+    return value
 
 
 def _object_field(answer: dict[str, Any], name: str) -> dict[str, Any]:

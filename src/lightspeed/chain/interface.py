@@ -72,6 +72,9 @@ class Chain(Protocol):
     async def outspend(self, outpoint: OutPoint) -> Spend | None:
         """None when unspent, and when the backend does not know the outpoint."""
 
+    async def outspends(self, txid: bytes) -> Sequence[Spend | None]:
+        """The spend of each output, in order; empty when the transaction is not known."""
+
     async def broadcast(self, tx: Tx) -> None:
         """Raises `BroadcastRefused`; a transaction that is already known is no error."""
 

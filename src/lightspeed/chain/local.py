@@ -33,6 +33,11 @@ class LocalChain:
     async def outspend(self, outpoint: OutPoint) -> Spend | None:
         return self.regtest.outspend(outpoint)
 
+    async def outspends(self, txid: bytes) -> Sequence[Spend | None]:
+        info = self.regtest.transaction(txid)
+        outputs = range(len(info.tx.outputs)) if info else ()
+        return [self.regtest.outspend(OutPoint(txid, vout)) for vout in outputs]
+
     async def broadcast(self, tx: Tx) -> None:
         self.regtest.broadcast(tx)
 
