@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-
 from channel_pair import Node, Pair, open_pair
+
 from lightspeed.channel import (
     ChannelRefusal,
     ChannelUsable,
@@ -21,7 +21,7 @@ ONION = bytes(1366)
 
 
 def offer(
-    pair: Pair, node, amount_msat: int = 1_000_000, payment_hash: bytes = PAYMENT_HASH
+    pair: Pair, node: Node, amount_msat: int = 1_000_000, payment_hash: bytes = PAYMENT_HASH
 ) -> int:
     htlc_id, effects = node.channel.add_htlc(
         amount_msat=Msat(amount_msat), payment_hash=payment_hash, cltv_expiry=500, onion=ONION
