@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-from channel_pair import Node, Pair, open_pair
 
+from channel_pair import Node, Pair, open_pair
 from lightspeed.channel import (
     ChannelRefusal,
     ChannelUsable,
