@@ -212,6 +212,6 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
 
 
 TwoChannelsWithBooks.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None
+    max_examples=12, stateful_step_count=30, deadline=None
 )
 TestTwoChannelsWithBooks = TwoChannelsWithBooks.TestCase

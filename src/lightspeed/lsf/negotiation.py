@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from lightspeed.bitcoin import InvalidKey, PublicKey
+from lightspeed.bitcoin import PublicKey
 from lightspeed.channel.errors import ChannelViolation, StateError
 from lightspeed.lsf.keys import LsfBasepoints
 from lightspeed.lsf.limits import PayeeLimits
@@ -49,15 +49,16 @@ class LsfParameters:
         """Raises `StateError`."""
         try:
             version, holder, payer, payee = _PARAMETERS.unpack(data[: _PARAMETERS.size])
-            if version != _VERSION:
-                raise StateError(f"Lightspeed parameters of version {version}")
-            return cls(
+            parameters = cls(
                 holder=Party(holder),
                 basepoints=LsfBasepoints(payer=PublicKey(payer), payee=PublicKey(payee)),
                 limits=PayeeLimits.from_bytes(data[_PARAMETERS.size :]),
             )
         except (struct.error, ValueError) as error:
             raise StateError("stored Lightspeed parameters do not parse") from error
+        if version != _VERSION:
+            raise StateError(f"Lightspeed parameters of version {version}")
+        return parameters
 
 
 def offer(party: Party, *, basepoint: PublicKey, limits: PayeeLimits) -> dict[int, bytes]:
@@ -97,8 +98,9 @@ def negotiate(*, offered: Mapping[int, bytes], received: Mapping[int, bytes]) ->
 def _read_party(records: Mapping[int, bytes]) -> tuple[Party, PublicKey]:
     try:
         version, party, basepoint = _PARTY.unpack(records.get(PARTY_TLV, b""))
-        if version != _VERSION:
-            raise ChannelViolation(f"Lightspeed funding of version {version}")
-        return Party(party), PublicKey(basepoint)
-    except (struct.error, ValueError, InvalidKey):
+        read = Party(party), PublicKey(basepoint)
+    except (struct.error, ValueError):
         raise ChannelViolation("the Lightspeed funding record does not parse") from None
+    if version != _VERSION:
+        raise ChannelViolation(f"Lightspeed funding of version {version}")
+    return read

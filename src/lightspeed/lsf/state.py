@@ -98,8 +98,6 @@ def _read_book(book_id: bytes, lookup: Lookup) -> tuple[Book, int]:
         raise StateError(f"the record of book {book_id.hex()} is missing")
     try:
         version, channel_id, payee_delay_blocks, size = _BOOK_HEAD.unpack(record[: _BOOK_HEAD.size])
-        if version != _VERSION:
-            raise StateError(f"a book stored by another version ({version})")
         terms = BookTerms.from_bytes(record[_BOOK_HEAD.size : _BOOK_HEAD.size + size])
         locks = record[_BOOK_HEAD.size + size :]
         hashes_size = terms.locks * ELEMENT_SIZE
@@ -111,6 +109,8 @@ def _read_book(book_id: bytes, lookup: Lookup) -> tuple[Book, int]:
         )
     except (struct.error, ValueError) as error:
         raise StateError(f"the record of book {book_id.hex()} does not parse") from error
+    if version != _VERSION:
+        raise StateError(f"a book stored by another version ({version})")
     if book.book_id != book_id:
         raise StateError(f"the record of book {book_id.hex()} holds another book")
     return book, payee_delay_blocks
@@ -148,6 +148,8 @@ def load_state(parameters: bytes, data: bytes, lookup: Lookup) -> LsfState:
             proposed=_read_book(bytes.fromhex(proposed), lookup)[0] if proposed else None,
             rejected=LsfReject.decode_payload(bytes.fromhex(rejected)[2:]) if rejected else None,
         )
+    except StateError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise StateError("stored books do not parse") from error
 

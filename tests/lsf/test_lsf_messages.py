@@ -1,0 +1,141 @@
+"""Whatever a peer sends of this extension is acted on, or is a `ChannelViolation`."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import strategies
+from channel_pair import Pair
+from lightspeed.channel import ChannelViolation
+from lightspeed.lsf import LSF_MESSAGES, ChunksOutOfOrder, LsfLocks, LsfSignatures, Party
+from lightspeed.lsf.collect import (
+    LockCollector,
+    SignatureCollector,
+    lock_messages,
+    signature_messages,
+)
+from lightspeed.lsf.messages import MAX_LOCK_BYTES_PER_MESSAGE, MAX_SIGNATURES_PER_MESSAGE
+from lightspeed.wire import BOLT_CODEC, MAX_MESSAGE_SIZE, Message, UnknownMessage, WireError
+from lsf_pair import channel_of, open_book, open_lsf_pair, payee_of, payer_of, propose_book
+from lsf_pair import secret_book as make_secret_book
+from lsf_world import CHANNEL_ID, book_terms, make_world
+
+CODEC = BOLT_CODEC.extended(LSF_MESSAGES)
+TAKEN = {37913, *range(52884, 52887), *range(53140, 53144), *range(63497, 65536)}
+"""Custom messages that other implementations are known to use."""
+
+
+def test_types_are_odd_and_nobody_elses() -> None:
+    types = [message.TYPE for message in LSF_MESSAGES]
+    assert len(set(types)) == len(types)
+    assert all(kind % 2 and 32_768 <= kind <= 65_535 and kind not in TAKEN for kind in types)
+
+
+@pytest.mark.parametrize("message_class", LSF_MESSAGES, ids=lambda each: each.__name__)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_every_message_round_trips(message_class: type[Message], data: st.DataObject) -> None:
+    message = data.draw(strategies.wire_messages(message_class))
+    assert CODEC.decode(message.encode()) == message
+    assert isinstance(BOLT_CODEC.decode(message.encode()), UnknownMessage)  # ignored by others
+
+
+@pytest.mark.parametrize("message_class", LSF_MESSAGES, ids=lambda each: each.__name__)
+@settings(max_examples=30, deadline=None)
+@given(payload=st.binary(max_size=120))
+def test_any_bytes_decode_or_raise_wire_error(message_class: type[Message], payload: bytes) -> None:
+    try:
+        decoded = CODEC.decode(message_class.TYPE.to_bytes(2, "big") + payload)
+    except WireError:
+        return
+    assert isinstance(decoded, message_class)
+
+
+def test_the_largest_chunks_fit_a_message() -> None:
+    locks = LsfLocks(
+        channel_id=bytes(32),
+        book_id=bytes(16),
+        first_lock=1,
+        data=bytes(MAX_LOCK_BYTES_PER_MESSAGE),
+    )
+    signatures = LsfSignatures(
+        channel_id=bytes(32),
+        commitment_number=0,
+        whose=0,
+        first=0,
+        total=MAX_SIGNATURES_PER_MESSAGE,
+        signatures=(bytes(64),) * MAX_SIGNATURES_PER_MESSAGE,
+    )
+    for message in (locks, signatures):
+        assert MAX_MESSAGE_SIZE - 64 < len(message.encode()) <= MAX_MESSAGE_SIZE
+
+
+# --- collectors -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locks", [1, 1_023, 1_024, 2_046, 2_047, 2_322])
+@pytest.mark.parametrize("chain_length", [1, 2])
+def test_locks_come_together_again(locks: int, chain_length: int) -> None:
+    secret = make_world(book_terms(locks=locks, chain_length=chain_length)).secret_book
+    collector = LockCollector(book_id=secret.book.book_id, terms=secret.book.terms)
+    messages = lock_messages(secret.book)
+    assert len(messages) == -(-locks // (2_046 if chain_length == 1 else 1_023))
+    for message in messages:
+        assert not collector.complete
+        collector = collector.add(message)
+    assert collector.complete
+    assert collector.book(CHANNEL_ID) == secret.book
+
+
+@given(total=st.integers(1, 2_500))
+@settings(max_examples=10, deadline=None)
+def test_signatures_come_together_again(total: int) -> None:
+    signatures = tuple(n.to_bytes(64, "big") for n in range(total))
+    first, *others = signature_messages(
+        signatures, channel_id=CHANNEL_ID, commitment_number=9, whose=Party.PAYEE
+    )
+    collector = SignatureCollector.begin(first, max_total=2_500)
+    for message in others:
+        collector = collector.add(message)
+    assert collector.complete
+    assert collector.signatures == signatures
+    with pytest.raises(ChunksOutOfOrder):
+        collector.add(replace(first, first=total))
+
+
+# --- a peer that says anything --------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs() -> dict[str, Pair]:
+    fresh = open_lsf_pair()
+    proposing = open_lsf_pair()
+    propose_book(proposing, make_secret_book(proposing, book_terms(locks=2_100)).book)
+    proposing.deliver(payer_of(proposing))
+    opened = open_lsf_pair()
+    open_book(opened, make_secret_book(opened))
+    return {"fresh": fresh, "proposing": proposing, "open": opened}
+
+
+@pytest.mark.parametrize("stage", ["fresh", "proposing", "open"])
+@pytest.mark.parametrize("party", Party)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_message_at_any_time_is_handled_or_a_violation(
+    pairs: dict[str, Pair], stage: str, party: Party, data: st.DataObject
+) -> None:
+    pair = pairs[stage]
+    channel = channel_of(payer_of(pair) if party is Party.PAYER else payee_of(pair))
+    books = list(channel.state.extension_states["lsf"].books) or [bytes(16)]
+    kind = data.draw(st.sampled_from(LSF_MESSAGES))
+    message = replace(data.draw(strategies.wire_messages(kind)), channel_id=channel.channel_id)
+    if hasattr(message, "book_id") and data.draw(st.booleans()):
+        message = replace(message, book_id=data.draw(st.sampled_from(books)))
+    before = channel.state
+    try:
+        channel.receive(message)
+    except ChannelViolation:
+        assert channel.state is before
+    channel.state = before
