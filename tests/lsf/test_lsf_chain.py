@@ -205,6 +205,8 @@ def test_current_commitment_pays_the_payee_for_its_secrets_and_the_payer_the_res
     assert court.height_of(child) == height + delay
 
     # Claims follow at once; the payer waits R blocks for the rest, and gets no more.
+    found = court.remedies(court.payer, commitment)
+    assert {remedy.mature_height for remedy in found} == {court.height_of(child) + R}
     (claims,) = court.act(court.payee, commitment)
     assert len(claims.inputs) == 3
     assert set(court.act_too_early(court.payer, commitment)) == {"non-BIP68-final"}
@@ -233,6 +235,8 @@ def test_nothing_paid_returns_everything_after_the_refund_delay(broadcaster: Par
     commitment = court.commitment(node)
     height = court.confirm(commitment)
     assert court.remedies(court.payee, commitment) == []
+    (refund_later,) = court.remedies(court.payer, commitment)
+    assert refund_later.mature_height == height + R
     court.regtest.mine(R - 2)
     assert court.act_too_early(court.payer, commitment) == ["non-BIP68-final"]
     court.regtest.mine()
