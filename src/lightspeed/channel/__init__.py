@@ -56,6 +56,7 @@ from lightspeed.channel.onchain import (
     UnknownCommitment,
     identify,
     remedies,
+    remedies_without_state,
 )
 from lightspeed.channel.records import CHANNEL_TABLE, REVOKED_TABLE, channel_codec
 from lightspeed.channel.sheet import Htlc, Sheet
@@ -124,6 +125,7 @@ __all__ = [
     "receive_funding_created",
     "receive_funding_signed",
     "remedies",
+    "remedies_without_state",
     "split_spends",
     "sweep_transaction",
 ]

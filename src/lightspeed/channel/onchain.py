@@ -18,6 +18,7 @@ from lightspeed.channel.graph import HtlcKey, ToBroadcaster, ToCountersignatory
 from lightspeed.channel.htlc import HtlcChild
 from lightspeed.channel.per_commitment import RevocationSecretUnknown
 from lightspeed.channel.records import REVOKED_TABLE, load_sheet, revoked_key
+from lightspeed.channel.scripts import to_remote_output_script
 from lightspeed.channel.side import Side
 from lightspeed.channel.spends import (
     delayed_spend,
@@ -40,6 +41,7 @@ __all__ = [
     "UnknownCommitment",
     "identify",
     "remedies",
+    "remedies_without_state",
 ]
 
 
@@ -187,6 +189,26 @@ def remedies(channel: Channel, onchain: OnChain, facts: Facts) -> tuple[Remedy, 
             )
         )
     return tuple(found)
+
+
+def remedies_without_state(channel: Channel, tx: Tx, facts: Facts) -> tuple[Remedy, ...]:
+    """What is left for a commitment that we cannot rebuild: our balance, whose key never changes.
+
+    BOLT 5, "Unilateral Close Handling: Remote Commitment Transaction", and static_remotekey.
+    """
+    secrets, anchors = channel.signer.secrets, channel.state.config.anchors
+    script = to_remote_output_script(secrets.payment.public, anchors=anchors)
+    return tuple(
+        Sweep(
+            spend=to_remote_spend(
+                tx.outpoint(vout), output.value, anchors=anchors, secrets=secrets
+            ),
+            purpose="own balance",
+            mature_height=facts.confirmed_height + 1,
+        )
+        for vout, output in enumerate(tx.outputs)
+        if output.script == script and tx.outpoint(vout) not in facts.spends
+    )
 
 
 def _main_outputs(channel: Channel, onchain: OnChain, facts: Facts) -> Iterator[Remedy]:

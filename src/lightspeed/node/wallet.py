@@ -217,6 +217,12 @@ class Wallet:
         self._reserve(_outpoint(coin.outpoint) for coin in chosen)
         return [self._spend(coin) for coin in chosen]
 
+    def own_inputs(self, tx: Tx) -> list[Spend]:
+        """The wallet's own among the inputs of `tx`, to sign a transaction that replaces it."""
+        spent = {txin.outpoint for txin in tx.inputs}
+        coins = (c for c in self._wallet.list_output() if _outpoint(c.outpoint) in spent)
+        return [self._spend(coin) for coin in coins]
+
     def _spend(self, coin: bdk.LocalOutput) -> Spend:
         branch = 0 if coin.keychain is bdk.KeychainKind.EXTERNAL else 1
         coin_type = _COIN_TYPE.get(self._network, 1)
@@ -240,9 +246,13 @@ class Wallet:
 
     def release(self, tx: Tx) -> None:
         """`tx` will not be published: its coins are free again."""
+        self.release_coins(txin.outpoint for txin in tx.inputs)
+
+    def release_coins(self, outpoints: Iterable[OutPoint]) -> None:
+        """They are not used after all."""
         with _translated():
-            for txin in tx.inputs:
-                self._wallet.unlock_outpoint(_bdk_outpoint(txin.outpoint))
+            for outpoint in outpoints:
+                self._wallet.unlock_outpoint(_bdk_outpoint(outpoint))
             self._persist()
 
     def reserved(self) -> frozenset[OutPoint]:
@@ -256,12 +266,12 @@ class Wallet:
             self._persist()
 
     def note_replaced(self, tx: Tx) -> None:
-        """`tx` lost against another one: it spends nothing any more, its coins are free."""
+        """`tx` lost against another one: it spends nothing any more. Its coins stay reserved."""
         with _translated():
             txid = bdk.Txid.from_string(txid_hex(tx.txid))
             evicted = bdk.EvictedTx(txid=txid, evicted_at=_now() + 1)
             self._wallet.apply_evicted_txs([evicted])
-        self.release(tx)
+            self._persist()
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -1,0 +1,436 @@
+"""The end of a channel on chain: sees what spends the funding output and takes what is ours.
+
+Nothing is remembered but the transactions that were made: what the chain shows is read anew at
+each step, so that a reorganisation, a restart or a lost broadcast needs no code of its own.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, OutPoint, Tx, fee_rate_of, txid_hex
+from lightspeed.chain import BlockId, BroadcastRefused, Chain
+from lightspeed.chain import Spend as ChainSpend
+from lightspeed.channel import (
+    Channel,
+    Facts,
+    OnChain,
+    Phase,
+    Publication,
+    Remedy,
+    Side,
+    Sweep,
+    UnknownCommitment,
+    identify,
+    remedies,
+    remedies_without_state,
+)
+from lightspeed.channel.commitment import NotACommitment
+from lightspeed.channel.graph import HtlcKey
+from lightspeed.channel.sweeps import SweepTooSmall
+from lightspeed.node.closing import (
+    CloseKind,
+    CloseProgress,
+    CloseState,
+    ClosingTransaction,
+    Waiting,
+)
+from lightspeed.node.errors import InsufficientFunds
+from lightspeed.node.observation import Observation, observe
+from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
+from lightspeed.node.store import NodeStore
+from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking
+from lightspeed.node.wallet import Wallet
+from lightspeed.units import Sat
+
+__all__ = ["CLOSING_TABLE", "Closer"]
+
+CLOSING_TABLE = "closing"
+"""Key: channel id. The script that everything of this channel is swept to."""
+
+_logger = logging.getLogger(__name__)
+
+_SOON_BLOCKS = 2
+"""Confirmation target of what the counterparty could take first."""
+_LATER_BLOCKS = 6
+_MIN_BUMP = FeeRate(253)
+"""A replacement pays at least 1 sat/vB more (BIP 125, rule 4)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Close:
+    """One step's view of one channel's close."""
+
+    channel: Channel
+    tip: BlockId
+    spend: ChainSpend
+    kind: CloseKind
+    onchain: OnChain | None
+    destination_script: bytes
+    own: OwnTransactions
+    observation: Observation
+    remedies: tuple[Remedy, ...]
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, what: str, tx: Tx | None = None) -> None:
+        self.problems.append(what)
+        _logger.warning(
+            "closing a channel: %s",
+            what,
+            extra={
+                "channel": self.channel.channel_id.hex(),
+                "txid": txid_hex(tx.txid) if tx else None,
+            },
+        )
+
+    def spender(self, outpoint: OutPoint) -> bytes | None:
+        """Id of the transaction, confirmed or not, that spends one of the channel's outputs."""
+        spend = self.observation.spends.get(outpoint)
+        return spend.txid if spend else None
+
+    def contested(self) -> set[OutPoint]:
+        """What a transaction of somebody else in the mempool spends."""
+        return {
+            outpoint
+            for outpoint, spend in self.observation.spends.items()
+            if spend.confirmed is None and spend.txid not in self.own
+        }
+
+    def contestable(self) -> set[OutPoint]:
+        """HTLC outputs: the counterparty has a way to each of them as well."""
+        if self.onchain is None:
+            return set()
+        frozen = self.onchain.built.frozen
+        return {frozen.outpoint(o.key) for o in frozen.outputs if isinstance(o.key, HtlcKey)}
+
+    def mature(self) -> list[Remedy]:
+        return [remedy for remedy in self.remedies if remedy.mature_height <= self.tip.height + 1]
+
+
+class Closer:
+    """For all channels of a node; one step per channel at a time."""
+
+    def __init__(
+        self,
+        store: NodeStore,
+        wallet: Wallet,
+        chain: Chain,
+        *,
+        safe_depth: int = 6,
+        bump_after_blocks: int = 3,
+    ) -> None:
+        """`safe_depth`: confirmations after which a spend is taken as final."""
+        self._store = store
+        self._wallet = wallet
+        self._chain = chain
+        self._safe_depth = safe_depth
+        self._bump_after_blocks = bump_after_blocks
+
+    async def step(
+        self,
+        channel: Channel,
+        *,
+        preimages: Mapping[bytes, bytes],
+        lock_secrets: Mapping[bytes, Mapping[int, bytes]],
+    ) -> CloseProgress:
+        """To be called at each new tip, and after each look into the mempool.
+
+        `preimages` by payment hash; `lock_secrets`: book id -> lock -> secret, what was paid.
+        Raises `ChainUnavailable`, `StoreUnavailable`, `WalletUnavailable`: call again.
+        """
+        tip = await self._chain.tip()
+        spend = await self._chain.outspend(channel.state.config.funding_outpoint)
+        if spend is None:
+            problems = await self._publish_own_commitment(channel)
+            return CloseProgress(state=CloseState.OPEN, tip_height=tip.height, problems=problems)
+        close = await self._look(channel, tip, spend, preimages, lock_secrets)
+        await self._publish(close)
+        await self._sweep(close)
+        return self._progress(close)
+
+    # --- what there is --------------------------------------------------------------------
+
+    async def _publish_own_commitment(self, channel: Channel) -> tuple[str, ...]:
+        """A channel that failed has its commitment published until something spends the funding."""
+        if channel.state.phase is not Phase.FAILED:
+            return ()
+        try:
+            await self._chain.broadcast(channel.holder_commitment_tx())
+        except BroadcastRefused as refused:
+            return (f"commitment refused: {refused.reason}",)
+        return ()
+
+    async def _look(
+        self,
+        channel: Channel,
+        tip: BlockId,
+        spend: ChainSpend,
+        preimages: Mapping[bytes, bytes],
+        lock_secrets: Mapping[bytes, Mapping[int, bytes]],
+    ) -> _Close:
+        kind, onchain = _identify(channel, spend.tx, self._store)
+        observation = Observation(outputs={}, spends={})
+        destination_script = b""
+        found: tuple[Remedy, ...] = ()
+        if kind is not CloseKind.COOPERATIVE:
+            destination_script = self._destination(channel)
+            observation = await observe(
+                self._chain,
+                spend.tx,
+                frozen=onchain.built.frozen if onchain else None,
+                destination_script=destination_script,
+            )
+            facts = Facts(
+                confirmed_height=spend.confirmed.height if spend.confirmed else tip.height + 1,
+                spends=observation.confirmed(),
+                preimages=preimages,
+                lock_secrets=lock_secrets,
+            )
+            if onchain is None:
+                found = remedies_without_state(channel, spend.tx, facts)
+            else:
+                found = remedies(channel, onchain, facts)
+        return _Close(
+            channel=channel,
+            tip=tip,
+            spend=spend,
+            kind=kind,
+            onchain=onchain,
+            destination_script=destination_script,
+            own=OwnTransactions(self._store, channel.channel_id),
+            observation=observation,
+            remedies=found,
+        )
+
+    def _destination(self, channel: Channel) -> bytes:
+        """One script for the whole close, over restarts too."""
+        stored = self._store.get(CLOSING_TABLE, channel.channel_id)
+        if stored is None:
+            stored = self._wallet.new_script()
+            self._store.put(CLOSING_TABLE, channel.channel_id, stored)
+        return stored
+
+    # --- complete transactions ------------------------------------------------------------
+
+    async def _publish(self, close: _Close) -> None:
+        for remedy in close.mature():
+            if not isinstance(remedy, Publication):
+                continue
+            tx = remedy.tx
+            own = close.own.get(tx.txid)
+            if own is None:
+                fee = close.observation.fee_sat(tx) or Sat(0)
+                own = OwnTransaction(
+                    tx=tx,
+                    purpose=remedy.purpose,
+                    fee_sat=fee,
+                    feerate_per_kw=fee_rate_of(fee, tx.weight),
+                    built_height=close.tip.height,
+                )
+                close.own.add(own)
+            if close.spender(tx.inputs[0].outpoint) != tx.txid:
+                await self._broadcast(close, own)
+
+    async def _broadcast(self, close: _Close, own: OwnTransaction) -> bool:
+        try:
+            await self._chain.broadcast(own.tx)
+        except BroadcastRefused as refused:
+            close.problem(f"{own.purpose} refused: {refused}", own.tx)
+            if "missingorspent" in refused.reason and own.tx.txid in close.own:
+                self._forget(close, own)  # an input is gone: made anew at the next step
+            return False
+        self._wallet.note_broadcast(own.tx)
+        return True
+
+    # --- transactions of our own making ---------------------------------------------------
+
+    async def _sweep(self, close: _Close) -> None:
+        wanted = {
+            remedy.spend.outpoint: remedy
+            for remedy in close.mature()
+            if isinstance(remedy, Sweep) and is_worth_taking(remedy.spend, FEE_RATE_FLOOR)
+        }
+        covered = await self._tend(close, wanted)
+        open_sweeps = [sweep for outpoint, sweep in wanted.items() if outpoint not in covered]
+        if not open_sweeps:
+            return
+        contestable = close.contestable()
+        for batch in batches(
+            open_sweeps,
+            contested=close.contested(),
+            contestable=contestable,
+            destination_script=close.destination_script,
+        ):
+            urgent = any(sweep.spend.outpoint in contestable for sweep in batch)
+            rate = await self._fee_rate(_SOON_BLOCKS if urgent else _LATER_BLOCKS)
+            paying = [sweep for sweep in batch if is_worth_taking(sweep.spend, rate)]
+            await self._make(close, paying, rate)
+
+    async def _tend(self, close: _Close, wanted: Mapping[OutPoint, Sweep]) -> set[OutPoint]:
+        """Looks after the transactions made before; returns which outputs they still take."""
+        covered: set[OutPoint] = set()
+        contested = close.contested()
+        confirmed = {o for o, spend in close.observation.spends.items() if spend.confirmed}
+        for own in close.own:
+            spent = [i.outpoint for i in own.tx.inputs if i.outpoint in close.observation.outputs]
+            if any(o in confirmed and close.spender(o) != own.tx.txid for o in spent):
+                self._forget(close, own)
+                continue
+            if not spent or any(outpoint not in wanted for outpoint in spent):
+                continue  # confirmed, or of a branch of the chain that is gone for now
+            if len(spent) > 1 and contested.intersection(spent):
+                self._forget(close, own)
+                continue
+            if any(close.spender(o) not in (None, own.tx.txid) for o in spent) and not (
+                contested.intersection(spent)
+            ):
+                close.own.remove(own)  # killed between a replacement and its bookkeeping
+                continue
+            covered.update(spent)
+            age_blocks = close.tip.height - own.built_height
+            patience = 1 if contested.intersection(spent) else self._bump_after_blocks
+            if age_blocks >= patience:
+                rate = await self._fee_rate(_SOON_BLOCKS)
+                bumped = FeeRate(own.feerate_per_kw + max(own.feerate_per_kw // 4, _MIN_BUMP))
+                sweeps = [wanted[outpoint] for outpoint in spent]
+                if await self._make(close, sweeps, max(rate, bumped), replaces=own):
+                    continue
+            if any(close.spender(outpoint) != own.tx.txid for outpoint in spent):
+                await self._broadcast(close, own)
+        return covered
+
+    async def _make(
+        self,
+        close: _Close,
+        sweeps: Sequence[Sweep],
+        rate: FeeRate,
+        *,
+        replaces: OwnTransaction | None = None,
+    ) -> bool:
+        """Builds, remembers and publishes one transaction; False if it is not in the mempool."""
+        if not sweeps:
+            return False
+        try:
+            tx, fee = await build_sweep(
+                [sweep.spend for sweep in sweeps],
+                wallet=self._wallet,
+                destination_script=close.destination_script,
+                feerate_per_kw=rate,
+                coins=self._wallet.own_inputs(replaces.tx) if replaces else (),
+            )
+        except (SweepTooSmall, InsufficientFunds) as refusal:
+            close.problem(f"{_purpose(sweeps)}: {refusal}")
+            return False
+        own = OwnTransaction(
+            tx=tx,
+            purpose=_purpose(sweeps),
+            fee_sat=fee,
+            feerate_per_kw=rate,
+            built_height=close.tip.height,
+        )
+        close.own.add(own)
+        accepted = await self._broadcast(close, own)
+        if replaces is not None:
+            loser = replaces if accepted else own
+            self._wallet.note_replaced(loser.tx)
+            if loser.tx.txid in close.own:
+                close.own.remove(loser)
+        return accepted
+
+    def _forget(self, close: _Close, own: OwnTransaction) -> None:
+        """It cannot confirm any more: its coins are free."""
+        close.own.remove(own)
+        self._wallet.note_replaced(own.tx)
+        self._wallet.release(own.tx)
+
+    async def _fee_rate(self, target_blocks: int) -> FeeRate:
+        return max(FEE_RATE_FLOOR, await self._chain.fee_rate(target_blocks))
+
+    # --- the report -----------------------------------------------------------------------
+
+    def _progress(self, close: _Close) -> CloseProgress:
+        confirmed = close.spend.confirmed
+        left = [remedy for remedy in close.remedies if _counts(remedy)]
+        state = CloseState.CLOSING
+        if confirmed is None:
+            state = CloseState.SPENT_UNCONFIRMED
+        elif not left and self._is_final(close, confirmed):
+            state = CloseState.DONE
+            for own in close.own:
+                if all(close.spender(i.outpoint) != own.tx.txid for i in own.tx.inputs):
+                    self._forget(close, own)
+        onchain = close.onchain
+        return CloseProgress(
+            state=state,
+            tip_height=close.tip.height,
+            kind=close.kind,
+            commitment_txid=close.spend.txid,
+            confirmed_height=confirmed.height if confirmed else None,
+            transactions=_transactions(close),
+            waiting=tuple(_waiting(remedy, close.observation) for remedy in left),
+            preimages=close.observation.preimages(onchain.built) if onchain else {},
+            problems=tuple(close.problems),
+        )
+
+    def _is_final(self, close: _Close, confirmed: BlockId) -> bool:
+        heights = [spend.height for spend in close.observation.confirmed().values()]
+        return close.tip.height - max((confirmed.height, *heights)) + 1 >= self._safe_depth
+
+
+def _identify(channel: Channel, tx: Tx, store: NodeStore) -> tuple[CloseKind, OnChain | None]:
+    try:
+        onchain = identify(channel, tx, store.get)
+    except NotACommitment:
+        return CloseKind.COOPERATIVE, None
+    except UnknownCommitment:
+        return CloseKind.UNKNOWN, None
+    if onchain.revocation is not None:
+        return CloseKind.REVOKED, onchain
+    if onchain.broadcaster is Side.HOLDER:
+        return CloseKind.HOLDER, onchain
+    return CloseKind.COUNTERPARTY, onchain
+
+
+def _purpose(sweeps: Sequence[Sweep]) -> str:
+    return ", ".join(dict.fromkeys(sweep.purpose for sweep in sweeps))
+
+
+def _counts(remedy: Remedy) -> bool:
+    """Not what never pays for its own input: waiting for it would have no end."""
+    return isinstance(remedy, Publication) or is_worth_taking(remedy.spend, FEE_RATE_FLOOR)
+
+
+def _waiting(remedy: Remedy, observation: Observation) -> Waiting:
+    if isinstance(remedy, Sweep):
+        value = remedy.spend.prevout.value
+    else:
+        spent = (observation.outputs.get(txin.outpoint) for txin in remedy.tx.inputs)
+        value = Sat(sum(output.value for output in spent if output))
+    return Waiting(purpose=remedy.purpose, value_sat=value, mature_height=remedy.mature_height)
+
+
+def _transactions(close: _Close) -> tuple[ClosingTransaction, ...]:
+    """The spend of the funding output, then what followed, in no particular order."""
+    first, funding_sat = close.spend, close.channel.state.config.funding_sat
+    name = "cooperative close" if close.kind is CloseKind.COOPERATIVE else "commitment"
+    found = {
+        first.txid: ClosingTransaction(
+            txid=first.txid,
+            purpose=name,
+            ours=close.kind in (CloseKind.COOPERATIVE, CloseKind.HOLDER),
+            vbytes=first.tx.vsize,
+            fee_sat=Sat(funding_sat - sum(output.value for output in first.tx.outputs)),
+            confirmed_height=first.confirmed.height if first.confirmed else None,
+        )
+    }
+    for spend in close.observation.spends.values():
+        own = close.own.get(spend.txid)
+        found[spend.txid] = ClosingTransaction(
+            txid=spend.txid,
+            purpose=own.purpose if own else "of the counterparty",
+            ours=own is not None,
+            vbytes=spend.tx.vsize,
+            fee_sat=own.fee_sat if own else close.observation.fee_sat(spend.tx),
+            confirmed_height=spend.confirmed.height if spend.confirmed else None,
+        )
+    return tuple(found.values())
