@@ -189,6 +189,19 @@ async def test_reason_is_read_from_the_refusal(
             await chain.broadcast(tx)
 
 
+async def test_confirmed_and_spent_transaction_is_no_refusal(
+    regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bitcoin Core has forgotten it by then and speaks of missing inputs."""
+    known, unknown = purse.spend(purse.coin()), purse.spend(purse.coin())
+    regtest.mine_block([known])
+    body = '{"code":-25,"message":"bad-txns-inputs-missingorspent"}'
+    async with _lying(regtest, {"/tx": (400, body)}, monkeypatch) as chain:
+        await chain.broadcast(known)
+        with pytest.raises(BroadcastRefused):
+            await chain.broadcast(unknown)
+
+
 async def test_package_verdict_names_the_cause_and_not_what_follows_from_it(
     regtest: Regtest, purse: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

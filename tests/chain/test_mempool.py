@@ -159,10 +159,9 @@ def test_known_transaction_is_no_error(regtest: Regtest, purse: Any) -> None:
 
 def test_relative_time_lock_counts_median_time(regtest: Regtest, purse: Any) -> None:
     coin = purse.coin()
-    units = 3  # of 512 s: 1,536 s, and a block is 600 s
+    units = 75  # of 512 s, as long as 64 blocks of 600 s from the one before the coin's
     tx = purse.spend(coin, sequence=1 << 22 | units)
-    assert _refusal(regtest, tx) == "non-BIP68-final"
-    regtest.mine(1)
+    regtest.mine(62)
     assert _refusal(regtest, tx) == "non-BIP68-final"
     regtest.mine(1)
     _accepted(regtest, tx)
@@ -338,6 +337,20 @@ def test_better_paying_truc_sibling_takes_the_place(regtest: Regtest, purse: Any
     regtest.broadcast(purse.spend(parent.outpoint(1), version=3, fee=3_000))
     assert stranger.txid not in regtest.mempool
     assert len(regtest.mempool) == 2
+
+
+def test_nobody_gives_way_in_a_family_that_a_reorganisation_made(
+    regtest: Regtest, purse: Any
+) -> None:
+    parent = purse.spend(purse.coin(), version=3, outputs=2)
+    child = purse.spend(parent.outpoint(0), version=3, parents=(parent,))
+    grandchild = purse.spend(child.outpoint(0), version=3, parents=(child,))
+    regtest.mine_block([parent, child])
+    regtest.broadcast(grandchild)
+    regtest.reorganise(1)
+    assert len(regtest.mempool) == 3
+    sibling = purse.spend(parent.outpoint(1), version=3, fee=40_000)
+    assert _refusal(regtest, sibling) == "TRUC-violation"
 
 
 # --- clusters -----------------------------------------------------------------------------

@@ -79,11 +79,26 @@ def test_coinbase_collects_the_fees(regtest: Regtest, purse: Any) -> None:
 
 
 def test_block_times_never_go_back() -> None:
-    readings = iter([1_700_000_500, 1_700_000_000, *[1_600_000_000] * 30])
-    regtest = Regtest(clock=lambda: next(readings), initial_blocks=32)
-    times = [regtest.index.block(height).header.time for height in range(33)]
+    minutes = [*range(20), 500, *range(21, 32), *[0] * 8]
+    readings = iter([1_700_000_000 + 60 * minute for minute in minutes])
+    regtest = Regtest(clock=lambda: next(readings), initial_blocks=40)
+    times = [regtest.index.block(height).header.time for height in range(41)]
     assert times == sorted(times)
-    assert times[1] == 1_700_000_500
+    assert times[21] == 1_700_000_000 + 60 * 500
+
+
+def test_full_block_takes_a_child_only_with_its_parent(regtest: Regtest, purse: Any) -> None:
+    padding = (TxOut(Sat(0), op_return(bytes(90_000))),)
+    parent = purse.spend(purse.coin(1_000_000), outputs=300, fee=14_000)
+    coins = [purse.coin(1_000_000) for _ in range(12)]
+    regtest.broadcast(parent)
+    for coin in coins:
+        regtest.broadcast(purse.spend(coin, extra=padding, fee=200_000))
+    child = purse.spend(parent.outpoint(0), fee=50_000)
+    regtest.broadcast(child)
+    regtest.mine()
+    assert regtest.index.located(child.txid)
+    assert len(regtest.mempool) == 2, "the parent alone would have come last, and not fitted"
 
 
 # --- blocks that do not connect -----------------------------------------------------------
@@ -307,6 +322,12 @@ def test_faucet_pays_at_output_0_many_times_in_a_row(regtest: Regtest) -> None:
         assert tx.outputs[0] == TxOut(Sat(value), target)
     regtest.mine()
     assert len(regtest.unspent(sha256(target))) == 40
+
+
+def test_faucet_leaves_no_dust_as_change(regtest: Regtest) -> None:
+    for left in range(560, 960, 50):
+        tx = regtest.fund(p2wsh(b"\x51"), Sat(50 * 100_000_000 - left))
+        assert all(out.value >= 294 for out in tx.outputs)
 
 
 def test_faucet_gathers_several_coinbases_and_says_when_it_is_empty(regtest: Regtest) -> None:

@@ -258,19 +258,17 @@ class Regtest:
         return max(parent.header.time, earliest, self._clock())
 
     def _follow(self, steps: Sequence[ChainStep]) -> None:
-        lost: dict[bytes, Block] = {}
+        lost: list[Block] = []
         joined: list[Block] = []
         for step in steps:
             if step.joined:
                 block, _ = self._blocks[step.block_hash]
                 self.index.connect(block)
                 joined.append(block)
-                lost.pop(step.block_hash, None)
             else:
-                lost[step.block_hash] = self.index.disconnect()
+                lost.append(self.index.disconnect())
         if lost:
-            oldest_first = reversed(lost.values())
-            self.mempool.rebuild(tx for block in oldest_first for tx in block.transactions[1:])
+            self.mempool.rebuild(tx for block in reversed(lost) for tx in block.transactions[1:])
         else:
             for block in joined:
                 self.mempool.remove_confirmed(block)
