@@ -3,7 +3,7 @@
 from typing import Any
 
 from channel_pair import Node, Pair, open_pair, opening_terms
-from lightspeed.bitcoin import sha256
+from lightspeed.bitcoin import FeeRate, sha256
 from lightspeed.channel import Channel
 from lightspeed.lsf import LightspeedFunding, LsfOpen, Party, PayeeLimits
 from lightspeed.lsf.limits import REGTEST_RULES
@@ -30,12 +30,19 @@ def open_lsf_pair(
     delay_blocks: int = 6,
     limits: PayeeLimits | None = None,
     origins: frozenset[str] = ORIGINS,
+    claim_feerate: int = 253,
     **opening: Any,
 ) -> Pair:
     """The funder is the payer unless told otherwise; both sides impose the same delay."""
 
     def extension(party: Party) -> LightspeedFunding:
-        return LightspeedFunding(party=party, rules=REGTEST_RULES, limits=limits, origins=origins)
+        return LightspeedFunding(
+            party=party,
+            rules=REGTEST_RULES,
+            limits=limits,
+            origins=origins,
+            claim_feerate=lambda: FeeRate(claim_feerate),
+        )
 
     return open_pair(
         funder_extensions=[extension(funder)],

@@ -288,6 +288,18 @@ def test_a_proposal_made_while_disconnected_is_said_on_reconnection() -> None:
     assert accepted_books(channel_of(payee_of(pair))) == (book,)
 
 
+def test_locks_have_to_be_worth_claiming_at_the_current_fee_rate() -> None:
+    pair = open_lsf_pair(claim_feerate=1_000)
+    with pytest.raises(ChannelRefusal, match="1000 sat, which cost 403 sat to claim"):
+        propose_book(pair, secret_book(pair).book)
+    cheap = secret_book(pair).book
+    (answer,) = hear(pair, propose_message(cheap))
+    assert isinstance(answer, LsfReject)
+    propose_book(pair, secret_book(pair, book_terms(lock_amount=1_209)).book)
+    pair.settle()
+    assert payer_of(pair).take(BookAccepted)
+
+
 def test_payees_limits_are_those_told_at_the_opening() -> None:
     pair = open_lsf_pair(limits=PayeeLimits(max_locks=4, max_chain_length=10))
     with pytest.raises(ChannelRefusal, match="5 locks, at most 4"):

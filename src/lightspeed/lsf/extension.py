@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from lightspeed.bitcoin import FeeRate, PublicKey
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, PublicKey
 from lightspeed.channel.commitment import ANCHOR_SAT, commitment_fee
 from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.effects import Notify
@@ -36,7 +36,7 @@ from lightspeed.lsf.messages import (
     Party,
 )
 from lightspeed.lsf.negotiation import LsfParameters, negotiate, offer
-from lightspeed.lsf.proposals import PayeePolicy, Proposals
+from lightspeed.lsf.proposals import Proposals
 from lightspeed.lsf.resolution import resolve
 from lightspeed.lsf.state import (
     LsfContent,
@@ -61,7 +61,8 @@ class LightspeedFunding:
     """A `channel.Extension[LsfState, LsfContent]`.
 
     `party` is what this node offers to be when a channel is opened; afterwards the channel's
-    parameters say it. `origins` are those that it serves as a payee.
+    parameters say it. `origins` are those that it serves as a payee; `claim_feerate` tells the
+    current fee rate, at which the locks of a new book have to be worth claiming.
     """
 
     name = children.EXTENSION_NAME
@@ -78,10 +79,11 @@ class LightspeedFunding:
         rules: DelayRules = CHAIN_RULES,
         limits: PayeeLimits | None = None,
         origins: frozenset[str] = frozenset(),
+        claim_feerate: Callable[[], FeeRate] = lambda: FEE_RATE_FLOOR,
     ) -> None:
         self._party = party
         self._limits = limits or PayeeLimits()
-        self._proposals = Proposals(rules=rules, policy=PayeePolicy(origins=origins))
+        self._proposals = Proposals(rules=rules, origins=origins, claim_feerate=claim_feerate)
 
     # --- establishment -----------------------------------------------------------------
     def offer(self, *, extension_key: PublicKey, funder: bool) -> dict[int, bytes]:

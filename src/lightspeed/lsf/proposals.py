@@ -11,6 +11,7 @@ unless it was answered; the payee answers a repetition in the same way.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from lightspeed.bitcoin import FeeRate
 from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.effects import Effect, Notify, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
@@ -21,7 +22,7 @@ from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
-from lightspeed.lsf.limits import DelayRules, check_book
+from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
@@ -33,19 +34,12 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.state import LsfState, forget_book, store_book
 from lightspeed.payment import Book, BookTerms, TermsError
+from lightspeed.units import Sat
 from lightspeed.wire import printable
 
-__all__ = ["PayeePolicy", "Proposals", "payee_delay_blocks"]
+__all__ = ["Proposals", "payee_delay_blocks"]
 
 Step = ExtensionStep[LsfState]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayeePolicy:
-    """What a payee decides itself, beyond the limits that it told."""
-
-    origins: frozenset[str]
-    """It accepts books for these only."""
 
 
 def payee_delay_blocks(config: ChannelConfig, holder: Party) -> int:
@@ -56,10 +50,13 @@ def payee_delay_blocks(config: ChannelConfig, holder: Party) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposals:
-    """Both parties' part in it."""
+    """Both parties' part in it, and what a node decides itself."""
 
     rules: DelayRules
-    policy: PayeePolicy
+    origins: frozenset[str]
+    """As a payee it accepts books for these only."""
+    claim_feerate: Callable[[], FeeRate]
+    """The current fee rate: locks have to be worth claiming at it."""
 
     # --- payer -------------------------------------------------------------------------
     def propose(self, book: Book) -> Callable[[Turn, LsfState], Step]:
@@ -93,6 +90,7 @@ class Proposals:
             raise ChannelRefusal(f"the channel has {len(state.books)} books already")
         try:
             self._check_terms(view, state, book.terms)
+            self._check_claim_cost(book.terms)
         except BookRefused as refused:
             raise ChannelRefusal(refused.text) from None
 
@@ -151,7 +149,8 @@ class Proposals:
                 RejectReason.POLICY, f"the channel has {len(state.books)} books already"
             )
         self._check_terms(view, state, terms)
-        foreign = [origin for origin in terms.origins if origin not in self.policy.origins]
+        self._check_claim_cost(terms)
+        foreign = [origin for origin in terms.origins if origin not in self.origins]
         if foreign:
             raise BookRefused(RejectReason.ORIGIN, f"{foreign[0]} is not served here")
 
@@ -198,6 +197,10 @@ class Proposals:
             rules=self.rules,
             payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
         )
+
+    def _check_claim_cost(self, terms: BookTerms) -> None:
+        """Raises `BookRefused`. Only before a book is agreed: the fee rate changes."""
+        check_claim_cost(Sat(terms.lock_amount), feerate=self.claim_feerate())
 
     def _derive(self, view: ChannelView, state: LsfState, book: Book) -> OutputsBook:
         return OutputsBook.derive(
