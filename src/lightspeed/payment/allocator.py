@@ -13,6 +13,8 @@ from lightspeed.payment.errors import (
     AlreadyRedeemed,
     BookExhausted,
     BookStopped,
+    ExposureExceeded,
+    TooFar,
     WindowFull,
     WrongSecret,
 )
@@ -23,12 +25,17 @@ from lightspeed.payment.terms import BookTerms
 __all__ = ["Allocation", "Allocator", "StopReason"]
 
 
+# All units below `low` are redeemed, so these cannot hold for it, unless a hole was given up.
+_NEVER_FOR_THE_LOWEST = (ExposureExceeded.slug, TooFar.slug)
+
+
 class StopReason(Enum):
     """Why the payer does not use a book any more; its node then sends `lsf_close_request`."""
 
     ALREADY_REDEEMED = "the payee calls units redeemed that were never presented"
     WRONG_SECRET = "the payee calls a secret wrong"
     UNSERVED = "too many units were taken without an answer"
+    NOT_TAKEN = "the payee does not take the lowest unit"
     REQUESTED = "closed by its owner"
 
 
@@ -44,11 +51,6 @@ class Allocation:
     def last_unit(self) -> int:
         """The highest unit of the range."""
         return self.first_unit + self.count - 1
-
-    @property
-    def old_units(self) -> int:
-        """How many of the units were presented before."""
-        return min(self.first_new_unit, self.last_unit + 1) - self.first_unit
 
 
 class Allocator:
@@ -147,7 +149,7 @@ class Allocator:
             if again is not None:
                 return again
             first_unit = self._handed_out + 1
-            if self._may_hand_out(first_unit, count):
+            if self._may_extend(first_unit, count):
                 return self._hand_out(first_unit, count)
             self._forfeit_lowest()
         raise BookStopped(self._stopped.value)
@@ -193,6 +195,8 @@ class Allocator:
             (redeemed_unit or first_unit) >= allocation.first_new_unit
         ):
             self.stop(StopReason.ALREADY_REDEEMED)
+        elif slug in _NEVER_FOR_THE_LOWEST and first_unit == self._low:
+            self.stop(StopReason.NOT_TAKEN)
         self._lose(allocation)
         before = self._lost.size
         if receipt is not None and receipt.book_id == self._book_id and not receipt.count:
@@ -209,20 +213,23 @@ class Allocator:
         """The lowest run of lost units that holds the call, if need be with new units after it."""
         for first_unit, last_unit in self._lost:
             if last_unit - first_unit + 1 >= count:
-                return self._hand_out(first_unit, count)
-            if last_unit == self._handed_out and self._may_hand_out(first_unit, count):
+                admitted = self._in_window(first_unit, count)
+            else:
+                admitted = last_unit == self._handed_out and self._may_extend(first_unit, count)
+            if admitted:
                 return self._hand_out(first_unit, count)
         return None
 
-    def _may_hand_out(self, first_unit: int, count: int) -> bool:
-        """Whether a range that ends in new units may be handed out now."""
-        last_unit = first_unit + count - 1
-        if last_unit > self._units:
-            raise BookExhausted(count, self.remaining_units)
-        if self._unserved + self._lost.size + self._presented_again >= self._max_unserved:
-            return False
+    def _in_window(self, first_unit: int, count: int) -> bool:
         alone = first_unit == self._low and not self._outstanding
-        return alone or last_unit <= self._low + self._window
+        return alone or first_unit + count - 1 <= self._low + self._window
+
+    def _may_extend(self, first_unit: int, count: int) -> bool:
+        """Whether a range that ends in new units may be handed out now."""
+        if first_unit + count - 1 > self._units:
+            raise BookExhausted(count, self.remaining_units)
+        at_risk = self._unserved + self._lost.size_above(self._restored_end) + self._presented_again
+        return at_risk < self._max_unserved and self._in_window(first_unit, count)
 
     def _hand_out(self, first_unit: int, count: int) -> Allocation:
         last_unit = first_unit + count - 1
@@ -234,14 +241,19 @@ class Allocator:
         self._handed_out = max(self._handed_out, last_unit)
         self._lost.remove(first_unit, last_unit)
         self._outstanding.add(allocation)
-        self._presented_again += allocation.old_units
+        self._presented_again += self._retried_units(allocation)
         return allocation
 
     def _end(self, allocation: Allocation) -> None:
         if allocation not in self._outstanding:
             raise ValueError("this call has ended before, or is of another allocator")
         self._outstanding.remove(allocation)
-        self._presented_again -= allocation.old_units
+        self._presented_again -= self._retried_units(allocation)
+
+    def _retried_units(self, allocation: Allocation) -> int:
+        """Units presented before and lost since then."""
+        first_unit = max(allocation.first_unit, self._restored_end + 1)
+        return max(0, min(allocation.first_new_unit, allocation.last_unit + 1) - first_unit)
 
     def _acknowledge(self, first_unit: int, last_unit: int) -> None:
         if last_unit < self._low:

@@ -21,14 +21,18 @@ class UnitRanges:
     def __bool__(self) -> bool:
         return bool(self._firsts)
 
-    def __contains__(self, unit: int) -> bool:
-        index = bisect_right(self._firsts, unit) - 1
-        return index >= 0 and unit <= self._lasts[index]
-
     @property
     def size(self) -> int:
         """Number of units in the set."""
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def size_above(self, unit: int) -> int:
+        """Number of units in the set that are higher than `unit`."""
+        return sum(
+            last - max(first, unit + 1) + 1
+            for first, last in zip(self._firsts, self._lasts, strict=True)
+            if last > unit
+        )
 
     def add(self, first: int, last: int) -> int:
         """Add a range; returns how many of its units are new."""
