@@ -89,7 +89,7 @@ def test_block_times_never_go_back() -> None:
 
 def test_full_block_takes_a_child_only_with_its_parent(regtest: Regtest, purse: Any) -> None:
     padding = (TxOut(Sat(0), op_return(bytes(90_000))),)
-    parent = purse.spend(purse.coin(1_000_000), outputs=300, fee=14_000)
+    parent = purse.spend(purse.coin(30_000_000), outputs=300, fee=14_000)
     coins = [purse.coin(1_000_000) for _ in range(12)]
     regtest.broadcast(parent)
     for coin in coins:
