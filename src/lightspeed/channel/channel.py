@@ -18,7 +18,7 @@ from lightspeed.channel.commit import (
     receive_revoke_and_ack,
     receive_signatures,
 )
-from lightspeed.channel.commitment import FunderCannotPay, commitment_digest
+from lightspeed.channel.commitment import commitment_digest
 from lightspeed.channel.effects import (
     Broadcast,
     ChannelFailed,
@@ -69,6 +69,9 @@ from lightspeed.wire import (
 )
 
 __all__ = ["Channel"]
+
+_MAX_INBOX = 1_024
+"""Messages that wait for the end of our question; two times 483 HTLCs, added or removed, fit."""
 
 _LIVE = frozenset({Phase.NORMAL, Phase.SHUTTING_DOWN})
 _BEFORE_END = _LIVE | {Phase.AWAITING_READY}
@@ -168,7 +171,7 @@ class Channel:
                 turn.update_session(inbox=tuple(rest))
                 self._receive(turn, first)
             continue_closing(turn)
-        except FunderCannotPay as refusal:
+        except ChannelRefusal as refusal:
             raise ChannelViolation(str(refusal)) from None
         return self._adopt(turn)
 
@@ -176,6 +179,8 @@ class Channel:
         self._check_allowed(turn, message)
         pending = turn.state.session.pending
         if pending is not None and not self._breaks_pending(message):
+            if len(turn.state.session.inbox) >= _MAX_INBOX:
+                raise ChannelViolation("too many messages while child signatures are owed")
             turn.update_session(inbox=(*turn.state.session.inbox, message))
             return
         if is_update(turn, message):

@@ -57,6 +57,13 @@ STATIC_REMOTEKEY_BIT = 12
 ANCHORS_BIT = 22
 _MAX_ACCEPTED_HTLCS = 483  # BOLT 2: keeps a penalty transaction with every HTLC standard
 _MIN_DUST_LIMIT_SAT = 354  # BOLT 3, "Dust Limits": any segwit output
+_MAX_DUST_LIMIT_SAT = 546
+"""BOLT 3, "Dust Limits": any standard output. What lies below is lost to the fee when the peer
+publishes its commitment."""
+_MIN_RESERVE_SAT = 1_000
+_MAX_RESERVE_SHARE = 5
+"""The peer may ask us to keep 1/5 of the channel, not more."""
+_MAX_FUNDING_SAT = 21_000_000 * 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +86,7 @@ class OpeningTerms:
 
     def reserve_sat(self, funding_sat: Sat) -> Sat:
         """Above both dust limits that we accept (BOLT 2)."""
-        return Sat(max(funding_sat // self.reserve_divisor, 1_000))
+        return Sat(max(funding_sat // self.reserve_divisor, _MIN_RESERVE_SAT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +226,8 @@ def accept(
     funding_sat = message.funding_satoshis
     if funding_sat < terms.min_funding_sat:
         raise ChannelViolation(f"a channel of {funding_sat} sat is too small")
+    if funding_sat > _MAX_FUNDING_SAT:
+        raise ChannelViolation("a channel of more sat than there are")
     if message.push_msat > funding_sat * 1_000:
         raise ChannelViolation("more is pushed than the channel holds")
     if not 253 <= message.feerate_per_kw <= 250_000:
@@ -237,7 +246,7 @@ def accept(
         terms=terms,
         holder=holder,
         offered=offered,
-        counterparty=_peer_config(message, terms, holder),
+        counterparty=_peer_config(message, terms, holder, funding_sat=funding_sat),
         counterparty_point=message.first_per_commitment_point,
         extension_parameters=_negotiated(extensions, offered, message.extension_tlvs),
         minimum_depth=terms.minimum_depth,
@@ -287,7 +296,11 @@ def _negotiated(
 
 
 def _peer_config(
-    message: OpenChannel | AcceptChannel, terms: OpeningTerms, holder: SideConfig
+    message: OpenChannel | AcceptChannel,
+    terms: OpeningTerms,
+    holder: SideConfig,
+    *,
+    funding_sat: Sat,
 ) -> SideConfig:
     """What the peer announced; `ChannelViolation` where BOLT 2 or our terms refuse it."""
     script = message.upfront_shutdown_script or b""
@@ -297,12 +310,14 @@ def _peer_config(
         raise ChannelViolation(f"a to_self_delay of {message.to_self_delay} blocks is too long")
     if not 1 <= message.max_accepted_htlcs <= _MAX_ACCEPTED_HTLCS:
         raise ChannelViolation("max_accepted_htlcs is not between 1 and 483")
-    if message.dust_limit_satoshis < _MIN_DUST_LIMIT_SAT:
-        raise ChannelViolation("the dust limit is below 354 sat")
+    if not _MIN_DUST_LIMIT_SAT <= message.dust_limit_satoshis <= _MAX_DUST_LIMIT_SAT:
+        raise ChannelViolation("the dust limit is not from 354 to 546 sat")
     if message.dust_limit_satoshis > holder.channel_reserve_sat:
         raise ChannelViolation("the dust limit is above the channel reserve")
     if message.channel_reserve_satoshis < holder.dust_limit_sat:
         raise ChannelViolation("the channel reserve is below the dust limit")
+    if message.channel_reserve_satoshis > max(funding_sat // _MAX_RESERVE_SHARE, _MIN_RESERVE_SAT):
+        raise ChannelViolation("the channel reserve is too large")
     try:
         basepoints = Basepoints(
             funding=PublicKey(message.funding_pubkey),
@@ -334,7 +349,9 @@ def accepted(opening: Opening, message: AcceptChannel, *, extensions: Extensions
         raise ChannelViolation("accept_channel with another channel_type")
     if message.minimum_depth > opening.terms.max_minimum_depth:
         raise ChannelViolation(f"a minimum depth of {message.minimum_depth} blocks is too much")
-    counterparty = _peer_config(message, opening.terms, opening.holder)
+    counterparty = _peer_config(
+        message, opening.terms, opening.holder, funding_sat=opening.funding_sat
+    )
     ready = replace(
         opening,
         counterparty=counterparty,

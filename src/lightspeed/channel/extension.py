@@ -57,6 +57,8 @@ class ChannelView:
     base: "Sheet"
     """What is irrevocably committed on both sides."""
     shutting_down: bool
+    counterparty_shut_down: bool = False
+    """The counterparty said `shutdown`: it knows that it may open nothing new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from lightspeed.bitcoin import PublicKey
 from lightspeed.channel.commit import commit, revocation_of, sign_commitment
 from lightspeed.channel.effects import PeerIsAhead
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
+from lightspeed.channel.per_commitment import LAST_INDEX
 from lightspeed.channel.side import Side
 from lightspeed.channel.state import Link, Phase, Session
 from lightspeed.channel.turn import Turn
@@ -22,6 +23,10 @@ def disconnect(turn: Turn) -> None:
 
     Our own unsigned updates stay in the log: they are said again.
     """
+    _forget_connection(turn)
+
+
+def _forget_connection(turn: Turn) -> None:
     state = turn.state
     kept = state.holder_commitment.included.counterparty
     forgotten = state.counterparty_log[kept:]
@@ -38,9 +43,9 @@ def disconnect(turn: Turn) -> None:
 
 def connect(turn: Turn) -> None:
     """A connection is up: the first message of the channel is `channel_reestablish`."""
-    state = turn.state
-    if state.session.link is not Link.DOWN:
+    if turn.state.session.link is not Link.DOWN:
         raise ChannelRefusal("the channel is connected already")
+    _forget_connection(turn)  # a crash ends a connection without a word
     turn.update_session(link=Link.REESTABLISHING)
     turn.send(_reestablish(turn))
 
@@ -115,6 +120,9 @@ def _peer_is_ahead(turn: Turn, message: ChannelReestablish) -> bool:
     expected = turn.state.holder_commitment.number
     if message.next_revocation_number <= expected:
         return False
+    if message.next_revocation_number > LAST_INDEX:
+        # Beyond it secrets begin again with those that were revealed: they would prove nothing.
+        raise ChannelViolation("a revocation number that no channel reaches")
     secret = turn.signer.secrets.per_commitment_secret(message.next_revocation_number - 1)
     if message.your_last_per_commitment_secret != secret:
         raise ChannelViolation("a revocation number from the future, without its secret")

@@ -7,6 +7,7 @@ fee_range. The funder proposes; the other side takes what lies in its range.
 from dataclasses import dataclass
 
 from lightspeed.bitcoin import (
+    FEE_RATE_FLOOR,
     BadSignature,
     FeeRate,
     OutputType,
@@ -127,13 +128,22 @@ def continue_closing(turn: Turn) -> None:
     if not _ready_to_close(turn) or turn.state.session.closing_sent is not None:
         return
     if turn.state.config.funder is Side.HOLDER:
-        fee = _ideal_fee(turn)
-        _send_closing_signed(turn, fee, FeeRange(Sat(fee // 2), Sat(fee * _MAX_FEE_FACTOR)))
+        _send_closing_signed(turn, _ideal_fee(turn), _accepted_fees(turn))
 
 
 def _ideal_fee(turn: Turn) -> Sat:
-    weight = _closing(turn, Sat(0)).tx.weight + 2 + 222
-    return fee_for_weight(weight, FeeRate(turn.state.base.feerate_per_kw))
+    return fee_for_weight(_closing_weight(turn), FeeRate(turn.state.base.feerate_per_kw))
+
+
+def _accepted_fees(turn: Turn) -> FeeRange:
+    """Never below what relays: the channel would be closed by a transaction that nobody mines."""
+    ideal = _ideal_fee(turn)
+    relayed = fee_for_weight(_closing_weight(turn), FEE_RATE_FLOOR)
+    return FeeRange(Sat(max(ideal // 2, relayed)), Sat(ideal * _MAX_FEE_FACTOR))
+
+
+def _closing_weight(turn: Turn) -> int:
+    return _closing(turn, Sat(0)).tx.weight + 2 + 222
 
 
 def _closing(turn: Turn, fee: Sat) -> _Closing:
@@ -186,14 +196,16 @@ def receive_closing_signed(turn: Turn, message: ClosingSigned) -> None:
 
     sent = turn.state.session.closing_sent
     if sent is None or sent.fee_satoshis != message.fee_satoshis:
-        ideal = _ideal_fee(turn)
-        lowest, highest = Sat(ideal // 2), Sat(ideal * _MAX_FEE_FACTOR)
-        if not lowest <= message.fee_satoshis <= highest:
+        fees = _accepted_fees(turn)
+        if not fees.min_fee_satoshis <= message.fee_satoshis <= fees.max_fee_satoshis:
             if sent is not None:
-                raise ChannelViolation(f"no closing fee between {lowest} and {highest} sat found")
-            _send_closing_signed(turn, ideal, FeeRange(lowest, highest))
+                raise ChannelViolation(
+                    f"no closing fee between {fees.min_fee_satoshis} and "
+                    f"{fees.max_fee_satoshis} sat found"
+                )
+            _send_closing_signed(turn, _ideal_fee(turn), fees)
             return
-        sent = _send_closing_signed(turn, message.fee_satoshis, FeeRange(lowest, highest))
+        sent = _send_closing_signed(turn, message.fee_satoshis, fees)
     signatures = (sent.signature, message.signature)
     terms = commitment_terms(turn.state.config, Side.HOLDER)
     tx = closing.tx.with_witness(

@@ -90,6 +90,7 @@ class Turn:
             signer=self.signer,
             base=self.state.base,
             shutting_down=self.state.phase is Phase.SHUTTING_DOWN,
+            counterparty_shut_down=self.state.counterparty_shutdown_script is not None,
         )
 
     def sheet(self, included: Included) -> Sheet:

@@ -31,6 +31,9 @@ BADONION = 0x8000
 MINIMUM_FEERATE_PER_KW = 253  # 1 sat/vB, rounded so that a weight not divisible by 4 relays
 _LOCKTIME_THRESHOLD = 500_000_000  # below it nLockTime is a height (BIP 65)
 
+_MAX_PENDING_FEE_UPDATES = 64
+"""Nothing else bounds how many there are in a log, which is stored and folded at each update."""
+
 _BOLT_UPDATES = (UpdateAddHtlc, *REMOVALS, UpdateFee)
 
 
@@ -43,6 +46,8 @@ def add_update(turn: Turn, sender: Side, update: Message) -> None:
     """Checks an update against everything that is pending, and appends it to its log."""
     if turn.state.phase not in (Phase.NORMAL, Phase.SHUTTING_DOWN):
         raise ChannelViolation(f"an update while the channel is {turn.state.phase.value}")
+    if not (turn.state.holder_ready and turn.state.counterparty_ready):
+        raise ChannelViolation("an update before channel_ready")
     match update:
         case UpdateAddHtlc():
             _check_add(turn, sender, update)
@@ -51,8 +56,7 @@ def add_update(turn: Turn, sender: Side, update: Message) -> None:
         case UpdateFee():
             if not turn.state.config.is_funder(sender):
                 raise ChannelViolation("update_fee of the side that does not pay the fee")
-            if update.feerate_per_kw < MINIMUM_FEERATE_PER_KW:
-                raise ChannelViolation(f"a fee rate of {update.feerate_per_kw} sat/kw is too low")
+            _check_fee_update(turn, sender, update)
         case _:
             extension = turn.extensions.owner_of(update)
             pending = turn.sheet(_everything(turn))
@@ -130,6 +134,14 @@ def _check_removal(
             pass
         case _:
             assert_never(removal)
+
+
+def _check_fee_update(turn: Turn, sender: Side, update: UpdateFee) -> None:
+    if update.feerate_per_kw < MINIMUM_FEERATE_PER_KW:
+        raise ChannelViolation(f"a fee rate of {update.feerate_per_kw} sat/kw is too low")
+    pending = sum(isinstance(earlier, UpdateFee) for earlier in turn.state.log(sender))
+    if pending >= _MAX_PENDING_FEE_UPDATES:
+        raise ChannelViolation(f"{pending} fee updates wait for a commitment already")
 
 
 def _check_next_commitments(turn: Turn, sender: Side, *, before_msat: int) -> None:
