@@ -1,4 +1,4 @@
-"""What a node's store and wallet raise.
+"""What a node raises, by who is at fault.
 
 StoreError
 ├── StoreUnavailable       the file did not take a write or did not answer a read
@@ -7,13 +7,32 @@ LocalError
 ├── StoreInUse             another process has this store open
 ├── StoreFormatError       the file is not a node's store that this version can read
 ├── WalletMismatch         the wallet's file belongs to another seed or network
-└── InsufficientFunds      the wallet's spendable coins do not suffice
+├── InsufficientFunds      the wallet's spendable coins do not suffice
+├── ConfigError            the configuration, or a key file, cannot be used
+├── InvoiceError           an invoice that does not parse, or cannot be paid by us
+└── NodeRefusal            what was asked for is not possible now; nothing has changed
+    ├── NotFound           no such channel, invoice, payment or book
+    ├── PeerNotConnected   there is no connection to the peer
+    ├── PeerLacksLightspeed   the peer does not know Lightspeed funding
+    └── NoRoute            no channel of ours reaches the payee with this amount
+RemoteError
+└── OpeningRefused         the peer refused a channel or a book, or did not answer
 """
 
-from lightspeed.errors import LocalError, StoreError
+from typing import ClassVar
+
+from lightspeed.errors import LocalError, RemoteError, StoreError
 
 __all__ = [
+    "ConfigError",
     "InsufficientFunds",
+    "InvoiceError",
+    "NoRoute",
+    "NodeRefusal",
+    "NotFound",
+    "OpeningRefused",
+    "PeerLacksLightspeed",
+    "PeerNotConnected",
     "StoreFormatError",
     "StoreInUse",
     "StoreUnavailable",
@@ -49,3 +68,39 @@ class InsufficientFunds(LocalError, ValueError):
         super().__init__(f"{needed_sat} sat are needed, {available_sat} sat can be spent")
         self.needed_sat = needed_sat
         self.available_sat = available_sat
+
+
+class ConfigError(LocalError, ValueError):
+    """The node does not start with this configuration or these files."""
+
+
+class InvoiceError(LocalError, ValueError):
+    """Malformed, expired, of another network, or with features that we do not know."""
+
+
+class NodeRefusal(LocalError):
+    """Nothing has changed. `http_status` is what the API answers."""
+
+    http_status: ClassVar[int] = 409
+
+
+class NotFound(NodeRefusal, LookupError):
+    """The node has nothing of this id."""
+
+    http_status: ClassVar[int] = 404
+
+
+class PeerNotConnected(NodeRefusal, ConnectionError):
+    """Connect to the peer first."""
+
+
+class PeerLacksLightspeed(NodeRefusal):
+    """The peer's init does not offer Lightspeed funding; an ordinary channel is possible."""
+
+
+class NoRoute(NodeRefusal):
+    """Only direct channels are used: none to the payee is usable, or none holds enough."""
+
+
+class OpeningRefused(RemoteError):
+    """Nothing was opened, and coins that were reserved for it are free again."""

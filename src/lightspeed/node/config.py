@@ -1,0 +1,221 @@
+"""What a node is told once: where it listens, which chain, what it offers. One TOML file."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from lightspeed.bitcoin import Network
+from lightspeed.channel import OpeningTerms
+from lightspeed.lsf import CHAIN_RULES, REGTEST_RULES, DelayRules, Party, PayeeLimits
+from lightspeed.node.errors import ConfigError
+from lightspeed.units import Sat
+
+__all__ = ["CONFIG_NAME", "LightspeedConfig", "NodeConfig"]
+
+CONFIG_NAME = "node.toml"
+
+_GENESIS = {
+    Network.MAINNET: "6fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000",
+    Network.TESTNET: "43497fd7f826957108f4a30fd9cec3aeba79972084e90ead01ea330900000000",
+    Network.SIGNET: "f61eee3b63a380a477a063af32b2bbc97c9ff9f01f2c4225e973988108000000",
+    Network.REGTEST: "06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f",
+}
+"""Chain hashes: the genesis block's, in internal order (BOLT 0)."""
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightspeedConfig:
+    """Which part this node takes in channels with Lightspeed funding."""
+
+    parties: frozenset[Party] = frozenset(Party)
+    """What a peer that opens a channel may make of us."""
+    origins: tuple[str, ...] = ()
+    """A payee accepts books for these only."""
+    ledger: Path | None = None
+    """The payee's SQLite ledger, shared with the API's workers."""
+    payer_store: Path | None = None
+    """The payer's seeds, shared with the programs that pay."""
+    max_books: int = 16
+    max_lock_amount_sat: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        if Party.PAYEE in self.parties and self.ledger is None:
+            raise ConfigError("a payee needs a ledger")
+        if Party.PAYER in self.parties and self.payer_store is None:
+            raise ConfigError("a payer needs a payer_store")
+
+    @property
+    def limits(self) -> PayeeLimits:
+        return PayeeLimits(max_books=self.max_books, max_lock_amount=self.max_lock_amount_sat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """Port 0 takes a free one. Raises `ConfigError`."""
+
+    data_dir: Path
+    esplora_url: str
+    network: Network = Network.REGTEST
+    mainnet_allowed: bool = False
+    """This is young software: mainnet needs the operator's explicit word."""
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 9735
+    api_port: int = 9736
+    """On loopback."""
+    poll_seconds: float = 1.0
+    """Between two looks at the chain."""
+    reconnect_seconds: float = 1.0
+    """Before the first attempt; it doubles up to a minute."""
+    minimum_depth: int = 3
+    to_self_delay_blocks: int = 144
+    safe_depth: int = 6
+    """A transaction so deep is final."""
+    min_funding_sat: int = 20_000
+    lightspeed: LightspeedConfig | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.network is Network.MAINNET and not self.mainnet_allowed:
+            raise ConfigError(
+                "mainnet is refused unless mainnet_allowed is set: this is young software"
+            )
+        url = urlsplit(self.esplora_url)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ConfigError("esplora_url is not an http or https URL")
+        if (
+            self.network is Network.MAINNET
+            and url.scheme == "http"
+            and (url.hostname not in _LOOPBACK)
+        ):
+            raise ConfigError("on mainnet esplora_url is https or on loopback")
+
+    # --- what follows from it -------------------------------------------------------------
+    @property
+    def chain_hash(self) -> bytes:
+        return bytes.fromhex(_GENESIS[self.network])
+
+    @property
+    def delay_rules(self) -> DelayRules:
+        return REGTEST_RULES if self.network is Network.REGTEST else CHAIN_RULES
+
+    @property
+    def store_path(self) -> Path:
+        return self.data_dir / "node.sqlite"
+
+    @property
+    def wallet_path(self) -> Path:
+        return self.data_dir / "wallet.sqlite"
+
+    @property
+    def seed_path(self) -> Path:
+        return self.data_dir / "seed"
+
+    @property
+    def token_path(self) -> Path:
+        return self.data_dir / "api-token"
+
+    def opening_terms(self, shutdown_script: bytes) -> OpeningTerms:
+        return OpeningTerms(
+            shutdown_script=shutdown_script,
+            minimum_depth=self.minimum_depth,
+            to_self_delay_blocks=self.to_self_delay_blocks,
+            min_funding_sat=Sat(self.min_funding_sat),
+        )
+
+    # --- the file -------------------------------------------------------------------------
+    @classmethod
+    def read(cls, data_dir: Path) -> Self:
+        """From `node.toml` in the folder; paths in it are relative to the folder."""
+        path = data_dir / CONFIG_NAME
+        try:
+            document = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return cls.from_document(document, data_dir=data_dir)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], *, data_dir: Path) -> Self:
+        values = dict(document)
+        lightspeed = values.pop("lightspeed", None)
+        _check_names(cls, values, besides={"data_dir", "lightspeed"})
+        if "network" in values:
+            values["network"] = _choice(Network, values["network"])
+        if lightspeed is not None:
+            values["lightspeed"] = _lightspeed(lightspeed, data_dir)
+        try:
+            return cls(data_dir=data_dir, **values)
+        except TypeError as error:
+            raise ConfigError(f"the configuration is not complete: {error}") from error
+
+    def write(self) -> None:
+        """Make the folder (0700) and `node.toml` in it."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.chmod(0o700)
+        lines = [
+            f"{item.name} = {_toml(getattr(self, item.name))}"
+            for item in fields(self)
+            if item.name not in ("data_dir", "lightspeed")
+        ]
+        if self.lightspeed is not None:
+            lines += ["", "[lightspeed]"]
+            lines += [
+                f"{item.name} = {_toml(value)}"
+                for item in fields(self.lightspeed)
+                if (value := getattr(self.lightspeed, item.name)) is not None
+            ]
+        (self.data_dir / CONFIG_NAME).write_text("\n".join(lines) + "\n")
+
+
+def _lightspeed(document: Any, data_dir: Path) -> LightspeedConfig:
+    if not isinstance(document, dict):
+        raise ConfigError("lightspeed is a table")
+    values = dict(document)
+    _check_names(LightspeedConfig, values)
+    if "parties" in values:
+        names = {party.name.lower(): party for party in Party}
+        unknown = [name for name in values["parties"] if name not in names]
+        if unknown:
+            raise ConfigError(f"parties: {unknown[0]!r} is not one of {', '.join(names)}")
+        values["parties"] = frozenset(names[name] for name in values["parties"])
+    for name in ("ledger", "payer_store"):
+        if name in values:
+            values[name] = data_dir / values[name]
+    if "origins" in values:
+        values["origins"] = tuple(values["origins"])
+    return LightspeedConfig(**values)
+
+
+def _check_names(kind: type, values: dict[str, Any], *, besides: set[str] | None = None) -> None:
+    names = {item.name for item in fields(kind)} - (besides or set())
+    unknown = sorted(values.keys() - names)
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r}")
+
+
+def _choice(kind: type[Network], value: object) -> Network:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"network: {value!r} is not known") from None
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case Network():
+            return f'"{value.value}"'
+        case Party():
+            return f'"{value.name.lower()}"'
+        case tuple() | frozenset():
+            return f"[{', '.join(sorted(map(_toml, value)))}]"
+        case _:
+            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'

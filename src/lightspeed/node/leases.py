@@ -1,0 +1,241 @@
+"""The payee's books: put into the ledger, leased while the chain is good, fenced before the end.
+
+A lease says: until then the API's workers may redeem. It is extended only after a good answer
+of the chain backend that shows the funding output unspent (design section 4). What a completed
+lock's secret proves is copied into the node's own store, so that it can be claimed without the
+ledger.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lightspeed.channel import Put
+from lightspeed.ledger import (
+    BookExists,
+    BookNotFenced,
+    BookStatus,
+    Ledger,
+    LedgerRolledBack,
+    LedgerUnavailable,
+    LockElement,
+)
+from lightspeed.lsf import BookUsable, Party, usable_books
+from lightspeed.node.driver import ChannelDriver
+from lightspeed.node.records import Document
+from lightspeed.node.store import NodeStore
+from lightspeed.payment import Book, BookState, UnknownBook
+
+__all__ = ["LEASE_SECONDS", "PayeeBooks"]
+
+_log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 600.0
+_EXTEND_EVERY_SECONDS = 30.0
+
+BOOK_LEASE_TABLE = "book_lease"
+"""Key: book id."""
+LOCK_SECRET_TABLE = "lock_secret"
+"""Key: book id, lock number (4 bytes, big endian)."""
+LEDGER_TABLE = "ledger"
+_GENERATION_KEY = b"generation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lease(Document):
+    """What the node remembers of a book, to see a ledger that went back in time."""
+
+    book_id: str
+    redeemed_units: int = 0
+    fenced: bool = False
+
+    @property
+    def put(self) -> Put:
+        return Put(BOOK_LEASE_TABLE, bytes.fromhex(self.book_id), self.dump())
+
+
+@dataclass(slots=True, kw_only=True)
+class _Secrets:
+    """Completed locks of one book, as far as they are copied."""
+
+    by_lock: dict[int, bytes] = field(default_factory=dict, repr=False)
+    run: int = 0
+    """Locks 1 .. run are all there."""
+
+    def add(self, lock: int, secret: bytes) -> None:
+        self.by_lock[lock] = secret
+        while self.run + 1 in self.by_lock:
+            self.run += 1
+
+
+class PayeeBooks:
+    """All books of channels whose payee we are, in one ledger."""
+
+    def __init__(self, *, ledger: Ledger, store: NodeStore) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._extended_at: dict[bytes, float] = {}
+        self._secrets: dict[bytes, _Secrets] = {}
+
+    # --- what there is --------------------------------------------------------------------
+    def books(self, driver: ChannelDriver) -> tuple[Book, ...]:
+        """Usable books of a channel; none where we are not the payee."""
+        if driver.record.party is not Party.PAYEE:
+            return ()
+        return usable_books(driver.channel)
+
+    def lock_secrets(self, driver: ChannelDriver) -> dict[bytes, dict[int, bytes]]:
+        """Book id -> lock -> secret, as copied so far."""
+        return {
+            book.book_id: dict(self._secrets_of(book.book_id).by_lock)
+            for book in self.books(driver)
+        }
+
+    async def status(self, book_id: bytes) -> BookStatus:
+        """Raises `UnknownBook` and `LedgerUnavailable`."""
+        return await self._ledger.status(book_id)
+
+    def _secrets_of(self, book_id: bytes) -> _Secrets:
+        known = self._secrets.get(book_id)
+        if known is None:
+            known = self._secrets[book_id] = _Secrets()
+            for key, secret in self._store.scan(LOCK_SECRET_TABLE, book_id):
+                known.add(int.from_bytes(key[len(book_id) :], "big"), secret)
+        return known
+
+    def _lease(self, book_id: bytes) -> _Lease:
+        data = self._store.get(BOOK_LEASE_TABLE, book_id)
+        return _Lease(book_id=book_id.hex()) if data is None else _Lease.load(data)
+
+    # --- opening --------------------------------------------------------------------------
+    def records(self, driver: ChannelDriver, event: object) -> Sequence[Put]:
+        """Stored with the turn that made a book usable."""
+        if isinstance(event, BookUsable) and driver.record.party is Party.PAYEE:
+            return (_Lease(book_id=event.book.book_id.hex()).put,)
+        return ()
+
+    async def on_event(self, event: object) -> None:
+        if isinstance(event, BookUsable):
+            await self.put_into_ledger(event.book)
+
+    async def resume(self, driver: ChannelDriver) -> None:
+        """At start: books that became usable but did not reach the ledger."""
+        for book in self.books(driver):
+            if not self._lease(book.book_id).fenced:
+                await self.put_into_ledger(book)
+
+    async def put_into_ledger(self, book: Book) -> None:
+        """Without a lease: the next good look at the chain gives it one."""
+        known = self._store.get(LEDGER_TABLE, _GENERATION_KEY)
+        try:
+            generation = await self._ledger.generation()
+            if known is None:
+                self._store.apply((Put(LEDGER_TABLE, _GENERATION_KEY, generation),))
+            elif known != generation:
+                _log.critical("the ledger is another one", extra={"book": book.book_id.hex()})
+                return
+            await self._ledger.store_book(book)
+            _log.info("book opened", extra={"book": book.book_id.hex()})
+        except BookExists:
+            pass
+        except LedgerUnavailable as error:
+            _log.error("a book is not in the ledger yet", extra=_details(book, error))
+
+    # --- the lease ------------------------------------------------------------------------
+    async def extend(self, driver: ChannelDriver, *, answered_at: float) -> None:
+        """The chain showed the funding output unspent at `answered_at`."""
+        for book in self.books(driver):
+            last = self._extended_at.get(book.book_id)
+            due = last is None or answered_at - last >= _EXTEND_EVERY_SECONDS
+            if due and not self._lease(book.book_id).fenced:
+                await self._extend(book, answered_at)
+
+    async def _extend(self, book: Book, answered_at: float) -> None:
+        lease = self._lease(book.book_id)
+        generation = self._store.get(LEDGER_TABLE, _GENERATION_KEY)
+        if generation is None:
+            await self.put_into_ledger(book)
+            return
+        try:
+            status = await self._ledger.extend_lease(
+                book.book_id,
+                open_until=answered_at + LEASE_SECONDS,
+                generation=generation,
+                redeemed_at_least=lease.redeemed_units,
+            )
+            completed = await self._ledger.completed_secrets(
+                book.book_id, after_lock=self._secrets_of(book.book_id).run
+            )
+        except LedgerRolledBack as error:
+            _log.critical("the ledger is not what it was", extra=_details(book, error))
+            await self._fence(book)
+            return
+        except UnknownBook:
+            await self.put_into_ledger(book)
+            return
+        except LedgerUnavailable as error:
+            _log.error("a lease was not extended", extra=_details(book, error))
+            return
+        redeemed = max(lease.redeemed_units, status.redeemed_units)
+        self._keep(book, completed, replace(lease, redeemed_units=redeemed))
+        self._extended_at[book.book_id] = answered_at
+        if status.state is not BookState.OPEN:
+            await self._fence(book)
+
+    # --- the fence ------------------------------------------------------------------------
+    async def fence(self, driver: ChannelDriver) -> bool:
+        """Nothing is redeemed after it returns True; every completed secret is in our store.
+
+        False: the ledger did not answer for some book; to be called again.
+        """
+        fenced = [
+            await self._fence(book)
+            for book in self.books(driver)
+            if not self._lease(book.book_id).fenced
+        ]
+        return all(fenced)
+
+    async def _fence(self, book: Book) -> bool:
+        try:
+            final = await self._ledger.fence(book.book_id)
+        except LedgerUnavailable as error:
+            # No lease is extended any more, so it closes itself.
+            _log.error("a book is not fenced yet", extra=_details(book, error))
+            return False
+        except UnknownBook:
+            # It never reached the ledger, and with this mark it never will.
+            self._keep(book, (), replace(self._lease(book.book_id), fenced=True))
+            return True
+        complete = [e for e in final.elements if e.unit == book.terms.chain_length]
+        lease = self._lease(book.book_id)
+        redeemed = max(lease.redeemed_units, final.status.redeemed_units)
+        self._keep(book, complete, replace(lease, redeemed_units=redeemed, fenced=True))
+        _log.info(
+            "book fenced",
+            extra={"book": book.book_id.hex(), "redeemed_units": final.status.redeemed_units},
+        )
+        return True
+
+    async def close(self, driver: ChannelDriver) -> None:
+        """The channel's end is final."""
+        for book in self.books(driver):
+            try:
+                await self._ledger.close_book(book.book_id)
+            except (LedgerUnavailable, BookNotFenced, UnknownBook) as error:
+                _log.warning("a book was not closed", extra=_details(book, error))
+
+    def _keep(self, book: Book, completed: Iterable[LockElement], lease: _Lease) -> None:
+        known = self._secrets_of(book.book_id)
+        new = [element for element in completed if element.lock not in known.by_lock]
+        puts = [
+            Put(LOCK_SECRET_TABLE, book.book_id + e.lock.to_bytes(4, "big"), e.element) for e in new
+        ]
+        if puts or lease != self._lease(book.book_id):
+            self._store.apply([*puts, lease.put])
+        for element in new:
+            known.add(element.lock, element.element)
+
+
+def _details(book: Book, error: Exception) -> dict[str, Any]:
+    return {"book": book.book_id.hex(), "reason": f"{type(error).__name__}: {error}"}

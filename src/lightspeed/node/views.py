@@ -1,0 +1,159 @@
+"""What the API says and its client gives back: plain values, nothing secret but preimages.
+
+Ids, keys and hashes are hex; transaction ids in the order that people use.
+"""
+
+from dataclasses import dataclass, field
+
+__all__ = [
+    "AddressView",
+    "BalanceView",
+    "BookView",
+    "ChannelTransactionView",
+    "ChannelView",
+    "InfoView",
+    "InvoiceView",
+    "MetricsView",
+    "PaymentView",
+    "PeerView",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfoView:
+    """The node."""
+
+    node_id: str
+    network: str
+    listen_host: str
+    listen_port: int
+    block_height: int
+    chain_answered_at: float | None
+    """When the chain backend last gave a good answer; seconds since 1970."""
+    lightspeed_parties: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressView:
+    """A new address of the wallet."""
+
+    address: str
+    script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalanceView:
+    """On chain, and in channels."""
+
+    confirmed_sat: int
+    pending_sat: int
+    channels_msat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """A connected peer."""
+
+    node_id: str
+    lightspeed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTransactionView:
+    """A transaction of ours that ends the channel."""
+
+    txid: str
+    purpose: str
+    vbytes: int
+    fee_sat: int | None
+    confirmed_height: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelView:
+    """One channel. `onchain_state`: open, spent_unconfirmed, closing or done."""
+
+    channel_id: str
+    node_id: str
+    phase: str
+    connected: bool
+    usable: bool
+    """Payments can be made now."""
+    party: str | None
+    funder: bool
+    funding_txid: str
+    funding_vout: int
+    funding_sat: int
+    holder_msat: int
+    counterparty_msat: int
+    htlcs: int
+    open_books: int
+    onchain_state: str
+    commitment_txid: str | None
+    commitment_height: int | None
+    closed_by: str | None
+    """Whose commitment is on chain: holder or counterparty."""
+    transactions: list[ChannelTransactionView]
+    waiting: list[list[str | int]]
+    """[purpose, height from which it may be mined]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookView:
+    """One book."""
+
+    book_id: str
+    channel_id: str
+    party: str
+    state: str
+    """Payer: proposed, accepted, usable, rejected. Payee: open, closing, closed."""
+    scheme: str
+    locks: int
+    chain_length: int
+    lock_amount_sat: int
+    units: int
+    unit_msat: int
+    window: int
+    origins: list[str]
+    redeemed_units: int | None
+    """Payee only."""
+    secured_locks: int | None
+    """Payee only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceView:
+    """An invoice of ours. `state`: open, paid or expired."""
+
+    payment_hash: str
+    bolt11: str
+    amount_msat: int | None
+    description: str
+    state: str
+    received_msat: int
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentView:
+    """A payment of ours. `state`: pending, paid or failed."""
+
+    payment_hash: str
+    node_id: str
+    amount_msat: int
+    state: str
+    failure: str | None
+    preimage: str | None = field(repr=False)
+    """The proof of payment, once paid."""
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsView:
+    """Totals since the node started."""
+
+    signatures: int
+    messages_sent: dict[str, int]
+    messages_received: dict[str, int]
+    api_calls: dict[str, int]

@@ -1,0 +1,232 @@
+"""What the node does when the chain moves: confirmations, ends of channels, deadlines, leases."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx, p2wsh
+from lightspeed.chain import BlockId, Chain, ChainUnavailable, TxInfo
+from lightspeed.channel import Channel, HtlcFailed, HtlcFulfilled, Phase, Side
+from lightspeed.channel.scripts import funding_script
+from lightspeed.node.closer import Closer
+from lightspeed.node.closing import CloseProgress, CloseState
+from lightspeed.node.driver import ChannelDriver, publish
+from lightspeed.node.errors import WalletUnavailable
+from lightspeed.node.invoices import Invoices
+from lightspeed.node.leases import PayeeBooks
+from lightspeed.node.payments import Payments
+from lightspeed.node.records import CLOSING_TX_TABLE, FUNDING_TX_TABLE
+from lightspeed.node.store import NodeStore
+from lightspeed.node.wallet import Wallet
+
+__all__ = ["Watch"]
+
+_log = logging.getLogger(__name__)
+
+_FEE_TARGET_BLOCKS = 6
+_OFFERED_GRACE_BLOCKS = 3
+"""BOLT 2: so long after its expiry an HTLC of ours may wait for the peer to fail it."""
+_FULFILLED_MARGIN_BLOCKS = 12
+"""BOLT 2: so long before its expiry an HTLC that we fulfilled has to be gone."""
+
+
+class Watch:
+    """Looks at the chain again and again; all channels of the node hear of it."""
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        wallet: Wallet,
+        closer: Closer,
+        store: NodeStore,
+        invoices: Invoices,
+        payments: Payments,
+        payee_books: PayeeBooks | None,
+        drivers: Callable[[], Iterable[ChannelDriver]],
+        clock: Callable[[], float],
+        poll_seconds: float,
+    ) -> None:
+        self._chain = chain
+        self._wallet = wallet
+        self._closer = closer
+        self._store = store
+        self._invoices = invoices
+        self._payments = payments
+        self._payee_books = payee_books
+        self._drivers = drivers
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._woken = asyncio.Event()
+        self._seen: BlockId | None = None
+        """The last tip to which everything was done that had to be done."""
+        self.tip: BlockId | None = None
+        self.answered_at: float | None = None
+        self.fee_rate: FeeRate = FEE_RATE_FLOOR
+        self.progress: dict[bytes, CloseProgress] = {}
+        """By channel id; channels that are open on chain are missing."""
+
+    @property
+    def height(self) -> int:
+        """Of the last tip seen. `start` has seen one."""
+        assert self.tip is not None
+        return self.tip.height
+
+    def wake(self) -> None:
+        """Look now rather than after the pause."""
+        self._woken.set()
+
+    # --- the loop -------------------------------------------------------------------------
+    async def start(self) -> None:
+        """The first look at the tip. Raises `ChainUnavailable`."""
+        self.tip = await self._chain.tip()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except ChainUnavailable as error:
+                _log.warning("the chain backend does not answer", extra={"reason": str(error)})
+            except WalletUnavailable as error:
+                _log.error("the wallet does not answer", extra={"reason": str(error)})
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Once: everything that the present tip and mempool ask for."""
+        tip = await self._chain.tip()
+        moved = tip != self._seen
+        self.tip = tip
+        if moved:
+            self.fee_rate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
+            await self._wallet.sync()
+        for driver in tuple(self._drivers()):
+            await self._look_at(driver, moved=moved)
+        self.answered_at = self._clock()
+        self._seen = tip
+
+    async def _look_at(self, driver: ChannelDriver, *, moved: bool) -> None:
+        channel_id = driver.channel.channel_id
+        asked_at = self._clock()
+        spend = await self._chain.outspend(driver.channel.state.config.funding_outpoint)
+        if spend is None:
+            self.progress.pop(channel_id, None)
+            await self._look_at_open(driver, asked_at=asked_at, moved=moved)
+        elif moved or channel_id not in self.progress:
+            await self._look_at_spent(driver)
+
+    # --- while the funding output is there ------------------------------------------------
+    async def _look_at_open(self, driver: ChannelDriver, *, asked_at: float, moved: bool) -> None:
+        state = driver.channel.state
+        books = self._payee_books
+        if books is not None:
+            if state.phase is Phase.NORMAL:
+                await books.extend(driver, answered_at=asked_at)
+            elif state.phase is not Phase.AWAITING_READY:
+                await books.fence(driver)
+        if not state.holder_ready:
+            await self._look_for_funding(driver)
+        if not moved:
+            return
+        if state.phase is Phase.FAILED:
+            await self._step(driver)
+        elif state.phase is Phase.CLOSED:
+            await self._publish_again(driver, CLOSING_TX_TABLE, purpose="cooperative close")
+        else:
+            await self._check_deadlines(driver)
+
+    async def _look_for_funding(self, driver: ChannelDriver) -> None:
+        """BOLT 2, "The `channel_ready` Message": at minimum depth, the output is what was said."""
+        config = driver.channel.state.config
+        info = await self._chain.transaction(config.funding_outpoint.txid)
+        if info is None:
+            await self._publish_again(driver, FUNDING_TX_TABLE, purpose="funding")
+        if info is None or info.confirmed is None:
+            return
+        if not _funds(driver.channel, info):
+            await driver.fail("the funding output is another one", at_fault=Side.COUNTERPARTY)
+        elif self.height - info.confirmed.height + 1 >= config.minimum_depth:
+            await driver.act(lambda channel: channel.funding_confirmed())
+
+    async def _publish_again(self, driver: ChannelDriver, table: str, *, purpose: str) -> None:
+        data = self._store.get(table, driver.channel.channel_id)
+        if data is not None:
+            await publish(self._chain, Tx.parse(data), purpose=purpose)
+
+    async def _check_deadlines(self, driver: ChannelDriver) -> None:
+        """BOLT 2, "cltv_expiry_delta Selection": an HTLC that is late is settled on chain."""
+        preimages = self._invoices.preimages(driver.channel)
+        for htlc in driver.channel.state.base.htlcs:
+            expiry = htlc.add.cltv_expiry
+            if htlc.offered_by is Side.HOLDER:
+                late = self.height >= expiry + _OFFERED_GRACE_BLOCKS
+            else:
+                known = htlc.add.payment_hash in preimages
+                late = known and self.height >= expiry - _FULFILLED_MARGIN_BLOCKS
+            if late:
+                await driver.fail(f"HTLC {htlc.add.id} is too late", at_fault=Side.COUNTERPARTY)
+                return
+
+    # --- once it is spent -----------------------------------------------------------------
+    async def _look_at_spent(self, driver: ChannelDriver) -> None:
+        """Fence first: what is published depends on the last redeemed secrets."""
+        if self._payee_books is not None:
+            await self._payee_books.fence(driver)
+        await driver.fail(
+            "the funding output is spent", at_fault=Side.COUNTERPARTY, publishing=False
+        )
+        progress = await self._step(driver)
+        self._learn_preimages(driver, progress)
+        if progress.state is CloseState.DONE and not driver.record.over:
+            await self._end(driver)
+
+    async def _step(self, driver: ChannelDriver) -> CloseProgress:
+        lock_secrets = self._payee_books.lock_secrets(driver) if self._payee_books else {}
+        progress = await self._closer.step(
+            driver.channel,
+            preimages=self._invoices.preimages(driver.channel),
+            lock_secrets=lock_secrets,
+        )
+        if progress.state is not CloseState.OPEN:
+            self.progress[driver.channel.channel_id] = progress
+        return progress
+
+    def _learn_preimages(self, driver: ChannelDriver, progress: CloseProgress) -> None:
+        """Payments that were settled on chain: by a preimage, or by nothing."""
+        if not progress.preimages and progress.state is not CloseState.DONE:
+            return
+        for payment in self._payments.pending(driver.channel.channel_id):
+            payment_hash = bytes.fromhex(payment.payment_hash)
+            event: object = None
+            if payment_hash in progress.preimages:
+                preimage = progress.preimages[payment_hash]
+                event = HtlcFulfilled(0, payment_hash, preimage)
+            elif progress.state is CloseState.DONE:
+                event = HtlcFailed(0, payment_hash, b"")
+            if event is not None:
+                self._store.apply(self._payments.records(event))
+                self._payments.on_event(event)
+
+    async def _end(self, driver: ChannelDriver) -> None:
+        channel_id = driver.channel.channel_id
+        if self._payee_books is not None:
+            await self._payee_books.close(driver)
+        driver.record = replace(driver.record, over=True)
+        self._store.apply((driver.record.put(channel_id),))
+        _log.info("channel is over", extra={"channel": channel_id.hex()})
+
+
+def _funds(channel: Channel, info: TxInfo) -> bool:
+    config = channel.state.config
+    keys = (config.holder.basepoints.funding, config.counterparty.basepoints.funding)
+    vout = config.funding_outpoint.vout
+    if vout >= len(info.tx.outputs):
+        return False
+    output = info.tx.outputs[vout]
+    return output.script == p2wsh(funding_script(*keys)) and output.value == config.funding_sat
