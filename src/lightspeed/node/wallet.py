@@ -6,7 +6,6 @@ a transaction of ours.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,7 +34,8 @@ from lightspeed.bitcoin import (
 from lightspeed.chain import BroadcastRefused, Chain
 from lightspeed.channel import Spend
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
-from lightspeed.node.errors import InsufficientFunds, WalletMismatch, WalletUnavailable
+from lightspeed.node.errors import InsufficientFunds, WalletUnavailable
+from lightspeed.node.wallet_file import WalletFile
 from lightspeed.units import Sat
 
 __all__ = ["Balance", "Wallet"]
@@ -88,26 +88,15 @@ class Wallet:
         self._network = network
         kind = bdk.NetworkKind.MAIN if network is Network.MAINNET else bdk.NetworkKind.TEST
         self._account = bdk.DescriptorSecretKey(kind, bdk.Mnemonic.from_entropy(seed), None)
-        descriptors = [
-            bdk.Descriptor.new_bip86(self._account, keychain, kind)
-            for keychain in (bdk.KeychainKind.EXTERNAL, bdk.KeychainKind.INTERNAL)
-        ]
+        self._file = WalletFile(path, account=self._account, network=_NETWORK[network])
         with _translated():
-            is_new = not path.exists() or path.stat().st_size == 0
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
-            self._persister = bdk.Persister.new_sqlite(str(path))
+            self._kept = self._file.open()
             self._client = bdk.EsploraClient(esplora_url, None)
-            if is_new:
-                self._wallet = bdk.Wallet(*descriptors, _NETWORK[network], self._persister)
-            else:
-                try:
-                    self._wallet = bdk.Wallet.load(*descriptors, self._persister)
-                except bdk.LoadWithPersistError.InvalidChangeSet:
-                    raise WalletMismatch("the wallet's file belongs to another seed") from None
-        if self._wallet.network() != _NETWORK[network]:
-            raise WalletMismatch("the wallet's file belongs to another network")
         self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def _wallet(self) -> bdk.Wallet:
+        return self._kept.wallet
 
     # --- what there is --------------------------------------------------------------------
 
@@ -138,17 +127,23 @@ class Wallet:
     async def sync(self) -> None:
         """Learns from the server what was paid to us and spent; follows reorganisations."""
 
-        def run() -> None:
-            if self.synced_height == 0:
-                scan = self._wallet.start_full_scan().build()
-                update = self._client.full_scan(scan, _STOP_GAP, _PARALLEL_REQUESTS)
-            else:
-                request = self._wallet.start_sync_with_revealed_spks().build()
-                update = self._client.sync(request, _PARALLEL_REQUESTS)
-            self._wallet.apply_update(update)
-            self._persist()
+        async with self._one_at_a_time:
+            update = await _in_thread(lambda: self._scan(self._wallet))
+            with _translated():
+                self._wallet.apply_update(update)
+                self._persist()
+            if self._kept.holds_lost_transactions:
+                empty = self._file.empty(self._kept)
+                update = await _in_thread(lambda: self._scan(empty))
+                with _translated():
+                    self._kept = self._file.rebuilt(self._kept, update)
 
-        await self._in_thread(run)
+    def _scan(self, wallet: bdk.Wallet) -> bdk.Update:
+        if wallet.latest_checkpoint().height == 0:
+            request = wallet.start_full_scan().build()
+            return self._client.full_scan(request, _STOP_GAP, _PARALLEL_REQUESTS)
+        known = wallet.start_sync_with_revealed_spks().build()
+        return self._client.sync(known, _PARALLEL_REQUESTS)
 
     # --- payments -------------------------------------------------------------------------
 
@@ -158,7 +153,8 @@ class Wallet:
         Its coins stay reserved, over restarts too, until `release` or until it is on chain.
         Raises `InsufficientFunds`.
         """
-        return await self._in_thread(lambda: self._fund(script, amount_sat, feerate_per_kw))
+        async with self._one_at_a_time:
+            return await _in_thread(lambda: self._fund(script, amount_sat, feerate_per_kw))
 
     def _fund(self, script: bytes, amount_sat: Sat, feerate_per_kw: FeeRate) -> Tx:
         free = {_outpoint(coin.outpoint) for coin in self._free_coins()}
@@ -197,7 +193,8 @@ class Wallet:
 
         They sign themselves, and are reserved like those of `fund`. Raises `InsufficientFunds`.
         """
-        return await self._in_thread(lambda: self._fee_spends(min_value_sat, feerate_per_kw))
+        async with self._one_at_a_time:
+            return await _in_thread(lambda: self._fee_spends(min_value_sat, feerate_per_kw))
 
     def _fee_spends(self, min_value_sat: Sat, feerate_per_kw: FeeRate) -> list[Spend]:
         input_weight = TX_INPUT_WEIGHT + P2TR_KEY_PATH_WITNESS_WEIGHT
@@ -275,14 +272,6 @@ class Wallet:
 
     # --- inside ---------------------------------------------------------------------------
 
-    async def _in_thread(self, act: Callable[[], T]) -> T:
-        def run() -> T:
-            with _translated():
-                return act()
-
-        async with self._one_at_a_time:
-            return await asyncio.to_thread(run)
-
     def _coins(self) -> list[bdk.LocalOutput]:
         return list(self._wallet.list_unspent())
 
@@ -301,7 +290,15 @@ class Wallet:
         self._persist()
 
     def _persist(self) -> None:
-        self._wallet.persist(self._persister)
+        self._kept.persist()
+
+
+async def _in_thread(act: Callable[[], T]) -> T:
+    def run() -> T:
+        with _translated():
+            return act()
+
+    return await asyncio.to_thread(run)
 
 
 def _outpoint(outpoint: bdk.OutPoint) -> OutPoint:
