@@ -65,6 +65,7 @@ class _Purse:
         self.secret_book = secret_book
         self.allocator = allocator
         self.set_aside = False  # exhausted or refused: other books come first
+        self.counted_unit = allocator.low - 1  # up to here a budget has counted it, or another run
         self.stop_stored = allocator.stopped is not None
 
 
@@ -108,10 +109,10 @@ class Call:
 class Payer:
     """Pays from the books of a store, each at the origins that it is bound to.
 
-    Any number of threads and tasks may share it. A book has one payer at a time: another one, also
-    in another process, that pays from it takes it over, and this one's next reservation raises
-    BookInUse. Once per window of units a call waits for the disk (PayerStore). `book_id` limits
-    it to one book. `budgets`: one for each origin and asset at most, and one for all others.
+    Any number of threads and tasks may share it: make one for a store. A book belongs to the
+    process that pays from it first, until it ends or closes the store; in another one `start`
+    raises BookInUse. Once per window of units a call waits for the disk. `book_id` limits the
+    payer to one book. `budgets`: at most one for each origin and asset, and one for all others.
     """
 
     def __init__(
@@ -228,8 +229,10 @@ class Payer:
                 purse.set_aside = False
                 refusal = None
                 allocator.served(allocation, receipt)
+                if receipt[1:3] != (allocation.first_unit, allocation.count):
+                    receipt = None
             elif refusal is None or refusal.slug == NoPayment.slug:
-                receipt = None
+                receipt = refusal = None
                 allocator.lost(allocation)
             else:
                 allocator.refused(
@@ -254,7 +257,9 @@ class Payer:
         if count > self._max_count:
             raise BudgetExceeded(origin, "units per call", amount=count, allowed=self._max_count)
         allocation = purse.allocator.allocate(count)
-        spending.add((count - allocation.old_units) * terms.unit_value, now)
+        new_units = max(0, allocation.last_unit - purse.counted_unit)
+        purse.counted_unit += new_units
+        spending.add(new_units * terms.unit_value, now)
         return Call(self, purse, allocation)
 
     def _books_for(

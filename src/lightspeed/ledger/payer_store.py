@@ -1,9 +1,11 @@
 """The payer's durable side: seeds, and what of each book was reserved.
 
 One SQLite file, 0600, shared by the node that stores books and the programs that pay from them.
-A book has one user at a time: taking it over makes an earlier user's next reservation fail.
+A book has one user at a time: the store that took it over owns it until it is closed or its
+process ends; taken over again from that same store, an earlier user's next reservation fails.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -55,13 +57,18 @@ class PayerStore:
 
     def __init__(self, path: str | Path) -> None:
         self._lock = threading.RLock()
+        self._path = Path(path)
+        self._owned: dict[bytes, sqlite3.Connection] = {}
         with translated():
-            self._connection = open_file(Path(path), tables=_TABLES, version=SCHEMA_VERSION)
+            self._connection = open_file(self._path, tables=_TABLES, version=SCHEMA_VERSION)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file and of the books."""
         with self._lock:
             self._connection.close()
+            for ownership in self._owned.values():
+                ownership.close()
+            self._owned.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -125,9 +132,11 @@ class PayerStore:
     ) -> Allocator:
         """The book's allocator, going on from what was stored last.
 
-        Whoever took the book over before gets BookInUse at its next reservation.
+        Raises BookInUse while another store, also in another process, owns the book. Whoever took
+        it over from this store before gets BookInUse at its next reservation.
         """
         book = secret_book.book
+        self._own(book.book_id)
         with self._transaction():
             row = self._connection.execute(
                 "UPDATE reservation SET user = user + 1 WHERE book_id = ?"
@@ -174,7 +183,24 @@ class PayerStore:
                 (low, reserved_end, book_id, user),
             ).rowcount
         if not changed:
-            raise BookInUse(f"book {book_id.hex()} was taken over by another process")
+            raise BookInUse(f"book {book_id.hex()} was taken over by another user")
+
+    def _own(self, book_id: bytes) -> None:
+        """Lock a file beside the store; the system unlocks it however the process ends."""
+        with self._lock, translated():
+            if book_id in self._owned:
+                return
+            path = self._path.with_name(f"{self._path.name}-{book_id.hex()}.lock")
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            ownership = sqlite3.connect(
+                path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+            try:
+                ownership.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                ownership.close()
+                raise BookInUse(f"book {book_id.hex()} is in use by another process") from error
+            self._owned[book_id] = ownership
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
