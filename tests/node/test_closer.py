@@ -34,7 +34,7 @@ async def test_both_balances_come_back_after_a_unilateral_close(
         world.publish(party.node.channel.holder_commitment_tx())
         await world.run()
         assert party.progress.kind is CloseKind.HOLDER
-        assert other.progress.kind is CloseKind.COUNTERPARTY
+        assert world.other(party).progress.kind is CloseKind.COUNTERPARTY
         assert await world.funder.gained_sat() + world.funder.fees_sat == (
             FUNDER_SAT - commitment_cost()
         )

@@ -4,37 +4,25 @@ Nothing is remembered but the transactions that were made: what the chain shows 
 each step, so that a reorganisation, a restart or a lost broadcast needs no code of its own.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, OutPoint, Tx, fee_rate_of, txid_hex
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, OutPoint, fee_rate_of
 from lightspeed.chain import BlockId, BroadcastRefused, Chain
 from lightspeed.chain import Spend as ChainSpend
 from lightspeed.channel import (
     Channel,
     Facts,
-    OnChain,
     Phase,
     Publication,
     Remedy,
-    Side,
     Sweep,
-    UnknownCommitment,
-    identify,
     remedies,
     remedies_without_state,
 )
-from lightspeed.channel.commitment import NotACommitment
-from lightspeed.channel.graph import HtlcKey
 from lightspeed.channel.sweeps import SweepTooSmall
-from lightspeed.node.closing import (
-    CloseKind,
-    CloseProgress,
-    CloseState,
-    ClosingTransaction,
-    Waiting,
-)
+from lightspeed.node.close_report import progress_of
+from lightspeed.node.close_view import ClosingChannel, identified
+from lightspeed.node.closing import CloseKind, CloseProgress, CloseState
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.observation import Observation, observe
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
@@ -48,63 +36,11 @@ __all__ = ["CLOSING_TABLE", "Closer"]
 CLOSING_TABLE = "closing"
 """Key: channel id. The script that everything of this channel is swept to."""
 
-_logger = logging.getLogger(__name__)
-
 _SOON_BLOCKS = 2
 """Confirmation target of what the counterparty could take first."""
 _LATER_BLOCKS = 6
 _MIN_BUMP = FeeRate(253)
 """A replacement pays at least 1 sat/vB more (BIP 125, rule 4)."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Close:
-    """One step's view of one channel's close."""
-
-    channel: Channel
-    tip: BlockId
-    spend: ChainSpend
-    kind: CloseKind
-    onchain: OnChain | None
-    destination_script: bytes
-    own: OwnTransactions
-    observation: Observation
-    remedies: tuple[Remedy, ...]
-    problems: list[str] = field(default_factory=list)
-
-    def problem(self, what: str, tx: Tx | None = None) -> None:
-        self.problems.append(what)
-        _logger.warning(
-            "closing a channel: %s",
-            what,
-            extra={
-                "channel": self.channel.channel_id.hex(),
-                "txid": txid_hex(tx.txid) if tx else None,
-            },
-        )
-
-    def spender(self, outpoint: OutPoint) -> bytes | None:
-        """Id of the transaction, confirmed or not, that spends one of the channel's outputs."""
-        spend = self.observation.spends.get(outpoint)
-        return spend.txid if spend else None
-
-    def contested(self) -> set[OutPoint]:
-        """What a transaction of somebody else in the mempool spends."""
-        return {
-            outpoint
-            for outpoint, spend in self.observation.spends.items()
-            if spend.confirmed is None and spend.txid not in self.own
-        }
-
-    def contestable(self) -> set[OutPoint]:
-        """HTLC outputs: the counterparty has a way to each of them as well."""
-        if self.onchain is None:
-            return set()
-        frozen = self.onchain.built.frozen
-        return {frozen.outpoint(o.key) for o in frozen.outputs if isinstance(o.key, HtlcKey)}
-
-    def mature(self) -> list[Remedy]:
-        return [remedy for remedy in self.remedies if remedy.mature_height <= self.tip.height + 1]
 
 
 class Closer:
@@ -146,7 +82,12 @@ class Closer:
         close = await self._look(channel, tip, spend, preimages, lock_secrets)
         await self._publish(close)
         await self._sweep(close)
-        return self._progress(close)
+        progress = progress_of(close, safe_depth=self._safe_depth)
+        if progress.state is CloseState.DONE:
+            for own in close.own:
+                if all(close.spender(i.outpoint) != own.tx.txid for i in own.tx.inputs):
+                    self._forget(close, own)
+        return progress
 
     # --- what there is --------------------------------------------------------------------
 
@@ -167,8 +108,8 @@ class Closer:
         spend: ChainSpend,
         preimages: Mapping[bytes, bytes],
         lock_secrets: Mapping[bytes, Mapping[int, bytes]],
-    ) -> _Close:
-        kind, onchain = _identify(channel, spend.tx, self._store)
+    ) -> ClosingChannel:
+        kind, onchain = identified(channel, spend.tx, self._store.get)
         observation = Observation(outputs={}, spends={})
         destination_script = b""
         found: tuple[Remedy, ...] = ()
@@ -190,7 +131,7 @@ class Closer:
                 found = remedies_without_state(channel, spend.tx, facts)
             else:
                 found = remedies(channel, onchain, facts)
-        return _Close(
+        return ClosingChannel(
             channel=channel,
             tip=tip,
             spend=spend,
@@ -212,7 +153,7 @@ class Closer:
 
     # --- complete transactions ------------------------------------------------------------
 
-    async def _publish(self, close: _Close) -> None:
+    async def _publish(self, close: ClosingChannel) -> None:
         for remedy in close.mature():
             if not isinstance(remedy, Publication):
                 continue
@@ -231,7 +172,7 @@ class Closer:
             if close.spender(tx.inputs[0].outpoint) != tx.txid:
                 await self._broadcast(close, own)
 
-    async def _broadcast(self, close: _Close, own: OwnTransaction) -> bool:
+    async def _broadcast(self, close: ClosingChannel, own: OwnTransaction) -> bool:
         try:
             await self._chain.broadcast(own.tx)
         except BroadcastRefused as refused:
@@ -244,7 +185,7 @@ class Closer:
 
     # --- transactions of our own making ---------------------------------------------------
 
-    async def _sweep(self, close: _Close) -> None:
+    async def _sweep(self, close: ClosingChannel) -> None:
         wanted = {
             remedy.spend.outpoint: remedy
             for remedy in close.mature()
@@ -266,7 +207,7 @@ class Closer:
             paying = [sweep for sweep in batch if is_worth_taking(sweep.spend, rate)]
             await self._make(close, paying, rate)
 
-    async def _tend(self, close: _Close, wanted: Mapping[OutPoint, Sweep]) -> set[OutPoint]:
+    async def _tend(self, close: ClosingChannel, wanted: Mapping[OutPoint, Sweep]) -> set[OutPoint]:
         """Looks after the transactions made before; returns which outputs they still take."""
         covered: set[OutPoint] = set()
         contested = close.contested()
@@ -301,7 +242,7 @@ class Closer:
 
     async def _make(
         self,
-        close: _Close,
+        close: ClosingChannel,
         sweeps: Sequence[Sweep],
         rate: FeeRate,
         *,
@@ -337,7 +278,7 @@ class Closer:
                 close.own.remove(loser)
         return accepted
 
-    def _forget(self, close: _Close, own: OwnTransaction) -> None:
+    def _forget(self, close: ClosingChannel, own: OwnTransaction) -> None:
         """It cannot confirm any more: its coins are free."""
         close.own.remove(own)
         self._wallet.note_replaced(own.tx)
@@ -346,91 +287,6 @@ class Closer:
     async def _fee_rate(self, target_blocks: int) -> FeeRate:
         return max(FEE_RATE_FLOOR, await self._chain.fee_rate(target_blocks))
 
-    # --- the report -----------------------------------------------------------------------
-
-    def _progress(self, close: _Close) -> CloseProgress:
-        confirmed = close.spend.confirmed
-        left = [remedy for remedy in close.remedies if _counts(remedy)]
-        state = CloseState.CLOSING
-        if confirmed is None:
-            state = CloseState.SPENT_UNCONFIRMED
-        elif not left and self._is_final(close, confirmed):
-            state = CloseState.DONE
-            for own in close.own:
-                if all(close.spender(i.outpoint) != own.tx.txid for i in own.tx.inputs):
-                    self._forget(close, own)
-        onchain = close.onchain
-        return CloseProgress(
-            state=state,
-            tip_height=close.tip.height,
-            kind=close.kind,
-            commitment_txid=close.spend.txid,
-            confirmed_height=confirmed.height if confirmed else None,
-            transactions=_transactions(close),
-            waiting=tuple(_waiting(remedy, close.observation) for remedy in left),
-            preimages=close.observation.preimages(onchain.built) if onchain else {},
-            problems=tuple(close.problems),
-        )
-
-    def _is_final(self, close: _Close, confirmed: BlockId) -> bool:
-        heights = [spend.height for spend in close.observation.confirmed().values()]
-        return close.tip.height - max((confirmed.height, *heights)) + 1 >= self._safe_depth
-
-
-def _identify(channel: Channel, tx: Tx, store: NodeStore) -> tuple[CloseKind, OnChain | None]:
-    try:
-        onchain = identify(channel, tx, store.get)
-    except NotACommitment:
-        return CloseKind.COOPERATIVE, None
-    except UnknownCommitment:
-        return CloseKind.UNKNOWN, None
-    if onchain.revocation is not None:
-        return CloseKind.REVOKED, onchain
-    if onchain.broadcaster is Side.HOLDER:
-        return CloseKind.HOLDER, onchain
-    return CloseKind.COUNTERPARTY, onchain
-
 
 def _purpose(sweeps: Sequence[Sweep]) -> str:
     return ", ".join(dict.fromkeys(sweep.purpose for sweep in sweeps))
-
-
-def _counts(remedy: Remedy) -> bool:
-    """Not what never pays for its own input: waiting for it would have no end."""
-    return isinstance(remedy, Publication) or is_worth_taking(remedy.spend, FEE_RATE_FLOOR)
-
-
-def _waiting(remedy: Remedy, observation: Observation) -> Waiting:
-    if isinstance(remedy, Sweep):
-        value = remedy.spend.prevout.value
-    else:
-        spent = (observation.outputs.get(txin.outpoint) for txin in remedy.tx.inputs)
-        value = Sat(sum(output.value for output in spent if output))
-    return Waiting(purpose=remedy.purpose, value_sat=value, mature_height=remedy.mature_height)
-
-
-def _transactions(close: _Close) -> tuple[ClosingTransaction, ...]:
-    """The spend of the funding output, then what followed, in no particular order."""
-    first, funding_sat = close.spend, close.channel.state.config.funding_sat
-    name = "cooperative close" if close.kind is CloseKind.COOPERATIVE else "commitment"
-    found = {
-        first.txid: ClosingTransaction(
-            txid=first.txid,
-            purpose=name,
-            ours=close.kind in (CloseKind.COOPERATIVE, CloseKind.HOLDER),
-            vbytes=first.tx.vsize,
-            fee_sat=Sat(funding_sat - sum(output.value for output in first.tx.outputs)),
-            confirmed_height=first.confirmed.height if first.confirmed else None,
-        )
-    }
-    for spend in close.observation.spends.values():
-        own = close.own.get(spend.txid)
-        found[spend.txid] = ClosingTransaction(
-            txid=spend.txid,
-            purpose=own.purpose if own else "of the counterparty",
-            ours=own is not None,
-            vbytes=spend.tx.vsize,
-            fee_sat=own.fee_sat if own else close.observation.fee_sat(spend.tx),
-            confirmed_height=spend.confirmed.height if spend.confirmed else None,
-        )
-    return tuple(found.values())
