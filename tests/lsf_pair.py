@@ -6,8 +6,9 @@ from channel_pair import Node, Pair, open_pair, opening_terms
 from lightspeed.bitcoin import FeeRate, sha256
 from lightspeed.channel import Channel
 from lightspeed.lsf import LightspeedFunding, LsfOpen, Party, PayeeLimits
-from lightspeed.lsf.limits import REGTEST_RULES
+from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT, REGTEST_RULES
 from lightspeed.payment import Book, BookTerms, SecretBook
+from lightspeed.units import Sat
 from lsf_world import book_terms
 
 __all__ = [
@@ -30,6 +31,7 @@ def open_lsf_pair(
     delay_blocks: int = 6,
     limits: PayeeLimits | None = None,
     origins: frozenset[str] = ORIGINS,
+    max_exposure_sat: int = DEFAULT_MAX_EXPOSURE_SAT,
     claim_feerate: int = 253,
     **opening: Any,
 ) -> Pair:
@@ -41,6 +43,7 @@ def open_lsf_pair(
             rules=REGTEST_RULES,
             limits=limits,
             origins=origins,
+            max_exposure_sat=Sat(max_exposure_sat),
             claim_feerate=lambda: FeeRate(claim_feerate),
         )
 

@@ -379,7 +379,7 @@ def test_lsf_open_needs_an_accepted_book_that_is_not_open() -> None:
 
 
 def test_payer_needs_the_balance_the_fee_and_the_reserve() -> None:
-    pair = open_lsf_pair(funding_sat=200_000, push_sat=10_000)
+    pair = open_lsf_pair(funding_sat=200_000, push_sat=10_000, max_exposure_sat=1_000_000)
     payer = payer_of(pair)
     base = channel_of(payer).state.base
     reserve = channel_of(payer).state.config.counterparty.channel_reserve_sat

@@ -23,7 +23,12 @@ from lightspeed.channel.turn import Turn
 from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf import children
 from lightspeed.lsf.events import BookUsable
-from lightspeed.lsf.limits import CHAIN_RULES, DelayRules, PayeeLimits
+from lightspeed.lsf.limits import (
+    CHAIN_RULES,
+    DEFAULT_MAX_EXPOSURE_SAT,
+    DelayRules,
+    PayeeLimits,
+)
 from lightspeed.lsf.messages import (
     LSF_MESSAGES,
     LsfAccept,
@@ -48,7 +53,7 @@ from lightspeed.lsf.state import (
     load_state,
 )
 from lightspeed.payment import Book
-from lightspeed.units import msat_to_sat_floor, sat_to_msat
+from lightspeed.units import Sat, msat_to_sat_floor, sat_to_msat
 from lightspeed.wire import Message
 
 __all__ = ["LightspeedFunding"]
@@ -61,8 +66,9 @@ class LightspeedFunding:
     """A `channel.Extension[LsfState, LsfContent]`.
 
     `party` is what this node offers to be when a channel is opened; afterwards the channel's
-    parameters say it. `origins` are those that it serves as a payee; `claim_feerate` tells the
-    current fee rate, at which the locks of a new book have to be worth claiming.
+    parameters say it. `origins` are those that it serves as a payee, which loses at most
+    `max_exposure_sat` to one channel; `claim_feerate` tells the current fee rate, at which the
+    locks of a new book have to be worth claiming.
     """
 
     name = children.EXTENSION_NAME
@@ -79,11 +85,17 @@ class LightspeedFunding:
         rules: DelayRules = CHAIN_RULES,
         limits: PayeeLimits | None = None,
         origins: frozenset[str] = frozenset(),
+        max_exposure_sat: Sat = DEFAULT_MAX_EXPOSURE_SAT,
         claim_feerate: Callable[[], FeeRate] = lambda: FEE_RATE_FLOOR,
     ) -> None:
         self._party = party
         self._limits = limits or PayeeLimits()
-        self._proposals = Proposals(rules=rules, origins=origins, claim_feerate=claim_feerate)
+        self._proposals = Proposals(
+            rules=rules,
+            origins=origins,
+            max_exposure_sat=max_exposure_sat,
+            claim_feerate=claim_feerate,
+        )
 
     # --- establishment -----------------------------------------------------------------
     def offer(self, *, extension_key: PublicKey, funder: bool) -> dict[int, bytes]:
@@ -158,6 +170,9 @@ class LightspeedFunding:
             raise ChannelViolation("lsf_open of a book that was not accepted")
         if content.has(update.book_id):
             raise ChannelViolation("lsf_open of a book that is open")
+        if sender is Side.COUNTERPARTY and view.counterparty_shut_down:
+            # It may hold our signature for a closing transaction that knows of no book.
+            raise ChannelViolation("lsf_open after shutdown")
         if sender is Side.HOLDER:
             # Only its sender: the payee's own updates and shutdown may cross an lsf_open.
             if view.shutting_down:

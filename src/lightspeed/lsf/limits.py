@@ -9,12 +9,14 @@ from lightspeed.lsf.claims import CLAIM_INPUT_WEIGHT
 from lightspeed.lsf.errors import BookRefused
 from lightspeed.lsf.messages import RejectReason
 from lightspeed.lsf.settlement import MAX_DELAY_BLOCKS, Settlement
-from lightspeed.payment import MAX_CHAIN_LENGTH, MAX_WINDOW, SATS, BookTerms, Scheme
-from lightspeed.units import Sat
+from lightspeed.payment import MAX_CHAIN_LENGTH, SATS, BookTerms, Scheme
+from lightspeed.units import Msat, Sat
 
 __all__ = [
     "CHAIN_RULES",
     "CLAIM_COST_MARGIN",
+    "DEFAULT_MAX_EXPOSURE_SAT",
+    "DEFAULT_MAX_WINDOW",
     "MAX_BOOKS",
     "MAX_OUTPUTS_LOCKS",
     "MIN_LOCK_AMOUNT_SAT",
@@ -25,6 +27,7 @@ __all__ = [
     "check_claim_cost",
     "check_payee_delay",
     "default_refund_delay_blocks",
+    "exposure_msat",
 ]
 
 MAX_OUTPUTS_LOCKS = 2_322
@@ -38,6 +41,12 @@ CLAIM_COST_MARGIN = 3
 
 MAX_BOOKS = 255
 """Of one channel, whatever the payee tells: 44 kWU of a commitment."""
+
+DEFAULT_MAX_WINDOW = 4_096
+"""A refused credential costs up to twice as many hashes: some milliseconds."""
+
+DEFAULT_MAX_EXPOSURE_SAT = Sat(100_000)
+"""What a payee may lose to one channel unless it says otherwise."""
 
 _DEFAULT_REFUND_DELAY_BLOCKS = 1_008  # a week
 
@@ -73,7 +82,7 @@ class PayeeLimits:
     max_chain_length: int = MAX_CHAIN_LENGTH
     min_lock_amount: int = MIN_LOCK_AMOUNT_SAT
     max_lock_amount: int = 10_000_000
-    max_window: int = MAX_WINDOW
+    max_window: int = DEFAULT_MAX_WINDOW
     min_refund_delay_blocks: int = 1
     max_refund_delay_blocks: int = MAX_DELAY_BLOCKS
     min_child_feerate: FeeRate = FEE_RATE_FLOOR
@@ -138,6 +147,15 @@ def check_payee_delay(payee_delay_blocks: int, *, rules: DelayRules) -> None:
         f"the payer's to_self_delay is {payee_delay_blocks} blocks, "
         f"{rules.min_payee_delay_blocks} are needed",
     )
+
+
+def exposure_msat(terms: BookTerms) -> Msat:
+    """What the units are worth that are served before they can be enforced, at most.
+
+    Less than one lock and `window` units (design section 2): a payer who leaves out the last
+    unit of lock 1 keeps them.
+    """
+    return Msat(min(terms.units, terms.chain_length + terms.window) * terms.unit_value)
 
 
 def check_claim_cost(lock_amount_sat: Sat, *, feerate: FeeRate) -> None:

@@ -22,7 +22,7 @@ from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
-from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost
+from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure_msat
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
@@ -34,7 +34,7 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.state import LsfState, forget_book, store_book
 from lightspeed.payment import Book, BookTerms, TermsError
-from lightspeed.units import Sat
+from lightspeed.units import Msat, Sat, msat_to_sat_floor, sat_to_msat
 from lightspeed.wire import printable
 
 __all__ = ["Proposals", "payee_delay_blocks"]
@@ -55,6 +55,8 @@ class Proposals:
     rules: DelayRules
     origins: frozenset[str]
     """As a payee it accepts books for these only."""
+    max_exposure_sat: Sat
+    """What a payee may lose to one channel, by the exposure rule of each of its books."""
     claim_feerate: Callable[[], FeeRate]
     """The current fee rate: locks have to be worth claiming at it."""
 
@@ -131,8 +133,11 @@ class Proposals:
             return self._reject(state, state.rejected)
         try:
             terms = BookTerms.from_bytes(message.terms)
-            if message.book_id not in state.books:
+            known = state.books.get(message.book_id)
+            if known is None:
                 self._check_new(view, state, terms)
+            elif known.book.terms != terms:
+                raise BookRefused(RejectReason.BOOK_ID, "the id is that of other terms")
         except BookRefused as refused:
             return self._reject(state, _rejection(message, refused))
         except TermsError as error:
@@ -153,6 +158,14 @@ class Proposals:
         foreign = [origin for origin in terms.origins if origin not in self.origins]
         if foreign:
             raise BookRefused(RejectReason.ORIGIN, f"{foreign[0]} is not served here")
+        known = [book.book.terms for book in state.books.values()]
+        exposure = Msat(sum(map(exposure_msat, [*known, terms])))
+        if exposure > sat_to_msat(self.max_exposure_sat):
+            raise BookRefused(
+                RejectReason.POLICY,
+                f"units of {msat_to_sat_floor(exposure)} sat could be served without being "
+                f"enforced, {self.max_exposure_sat} sat are allowed in a channel",
+            )
 
     def receive_locks(self, view: ChannelView, state: LsfState, message: LsfLocks) -> Step:
         """The next locks; with the last of them the proposal is answered."""
