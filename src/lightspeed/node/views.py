@@ -16,6 +16,7 @@ __all__ = [
     "MetricsView",
     "PaymentView",
     "PeerView",
+    "WaitingView",
 ]
 
 
@@ -60,13 +61,25 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelTransactionView:
-    """A transaction of ours that ends the channel."""
+    """A transaction that the channel's end consists of."""
 
     txid: str
     purpose: str
+    ours: bool
+    """Made by this node."""
     vbytes: int
     fee_sat: int | None
     confirmed_height: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingView:
+    """Something of ours that no confirmed transaction has taken yet."""
+
+    purpose: str
+    value_sat: int
+    mature_height: int
+    """The first block that may include the transaction that takes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +104,14 @@ class ChannelView:
     onchain_state: str
     commitment_txid: str | None
     commitment_height: int | None
+    close_kind: str | None
+    """cooperative, holder, counterparty, revoked or unknown."""
     closed_by: str | None
     """Whose commitment is on chain: holder or counterparty."""
     transactions: list[ChannelTransactionView]
-    waiting: list[list[str | int]]
-    """[purpose, height from which it may be mined]."""
+    waiting: list[WaitingView]
+    problems: list[str]
+    """What could not be published at the last block; it is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +122,7 @@ class BookView:
     channel_id: str
     party: str
     state: str
-    """Payer: proposed, accepted, usable, rejected. Payee: open, closing, closed."""
+    """Payer: usable. Payee: open, closing, closed."""
     scheme: str
     locks: int
     chain_length: int

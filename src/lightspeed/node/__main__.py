@@ -1,0 +1,5 @@
+import sys
+
+from lightspeed.node.service import main
+
+sys.exit(main())

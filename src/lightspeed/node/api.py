@@ -1,0 +1,260 @@
+"""The node's JSON API: on loopback, behind a bearer token.
+
+    GET  /v1/info  /v1/balance  /v1/metrics
+    POST /v1/address                                   a new address of the wallet
+    GET  /v1/peers      POST {address: "<node id>@<host>:<port>"}
+    GET  /v1/channels   POST {node_id, funding_sat, push_sat?, party?: "payer" | "payee"}
+    GET  /v1/channels/{id}
+    POST /v1/channels/{id}/close {force?}
+    GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat, origins,
+                              window?, refund_delay_blocks?, child_feerate_per_kw?}
+    GET  /v1/invoices   POST {amount_msat?, description?, expiry_seconds?}
+    GET  /v1/invoices/{payment hash}
+    GET  /v1/payments   POST {bolt11, amount_msat?, timeout_seconds?}
+    GET  /v1/payments/{payment hash}
+
+Answers are the views of `lightspeed.node.views`, lists of them where there are several.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lightspeed.bitcoin import address_of_script
+from lightspeed.lsf import Party
+from lightspeed.node import reports
+from lightspeed.node.bodies import Body, hex_bytes, peer_address
+from lightspeed.node.books import BookRequest
+from lightspeed.node.daemon import Node
+from lightspeed.node.errors import NodeRefusal
+from lightspeed.node.keys import create_secret_file, read_secret_file
+from lightspeed.node.problems import Unauthorized, problem_of
+from lightspeed.node.views import AddressView
+from lightspeed.units import Msat, Sat
+
+__all__ = ["api_token", "create_app", "serving_api"]
+
+_log = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+_BACKLOG = 128
+
+Endpoint = Callable[[Request], Awaitable[Any]]
+
+
+def api_token(path: Path) -> str:
+    """The token in this file (0600), made if there is none. Raises `ConfigError`."""
+    if not path.exists():
+        create_secret_file(path, secrets.token_urlsafe(32).encode())
+    return read_secret_file(path).decode().strip()
+
+
+def create_app(node: Node, *, token: str) -> Starlette:
+    """An ASGI application for the node's event loop."""
+    return Starlette(routes=_Api(node, token).routes())
+
+
+@asynccontextmanager
+async def serving_api(node: Node, *, token: str, port: int) -> AsyncIterator[str]:
+    """Serves on loopback while the context lasts; gives the URL (port 0: any)."""
+    # asyncio turns Nagle's delay off only where the socket names its protocol.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((_HOST, port))
+        listener.listen(_BACKLOG)
+        server = _Server(
+            uvicorn.Config(
+                create_app(node, token=token),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"http://{_HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await task
+
+
+class _Server(uvicorn.Server):
+    """Signals are the node's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+class _Api:
+    def __init__(self, node: Node, token: str) -> None:
+        self._node = node
+        self._token = token.encode()
+
+    def routes(self) -> list[Route]:
+        table: dict[tuple[str, str], Endpoint] = {
+            ("GET", "/v1/info"): self.info,
+            ("GET", "/v1/balance"): self.balance,
+            ("GET", "/v1/metrics"): self.metrics,
+            ("POST", "/v1/address"): self.new_address,
+            ("GET", "/v1/peers"): self.peers,
+            ("POST", "/v1/peers"): self.connect,
+            ("GET", "/v1/channels"): self.channels,
+            ("POST", "/v1/channels"): self.open_channel,
+            ("GET", "/v1/channels/{id}"): self.channel,
+            ("POST", "/v1/channels/{id}/close"): self.close_channel,
+            ("GET", "/v1/books"): self.books,
+            ("POST", "/v1/books"): self.open_book,
+            ("GET", "/v1/invoices"): self.invoices,
+            ("POST", "/v1/invoices"): self.create_invoice,
+            ("GET", "/v1/invoices/{id}"): self.invoice,
+            ("GET", "/v1/payments"): self.payments,
+            ("POST", "/v1/payments"): self.pay,
+            ("GET", "/v1/payments/{id}"): self.payment,
+        }
+        return [self._route(*key, endpoint) for key, endpoint in table.items()]
+
+    def _route(self, method: str, path: str, endpoint: Endpoint) -> Route:
+        """With the token checked, the call counted, and errors as problems."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                self._authorize(request)
+                self._node.metrics.api_calls[f"{method} {path}"] += 1
+                return JSONResponse(_json(await endpoint(request)))
+            except Exception as error:
+                response = problem_of(error)
+                if response.status_code == 500:
+                    _log.exception("an API call failed", extra={"route": f"{method} {path}"})
+                return response
+
+        return Route(path, answer, methods=[method])
+
+    def _authorize(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self._token):
+            raise Unauthorized("a bearer token is needed")
+
+    # --- the node -------------------------------------------------------------------------
+    async def info(self, _: Request) -> Any:
+        return reports.info(self._node)
+
+    async def balance(self, _: Request) -> Any:
+        return reports.balance(self._node)
+
+    async def metrics(self, _: Request) -> Any:
+        return self._node.metrics.snapshot()
+
+    async def new_address(self, _: Request) -> Any:
+        script = self._node.wallet.new_script()
+        address = address_of_script(script, self._node.config.network)
+        return AddressView(address=address, script=script.hex())
+
+    # --- peers and channels ---------------------------------------------------------------
+    async def peers(self, _: Request) -> Any:
+        return reports.peers(self._node)
+
+    async def connect(self, request: Request) -> Any:
+        body = await Body.read(request, {"address"})
+        node_id, host, port = peer_address(body.text("address"))
+        await self._node.connect(node_id, host=host, port=port)
+        return next(p for p in reports.peers(self._node) if p.node_id == node_id.data.hex())
+
+    async def channels(self, _: Request) -> Any:
+        return [reports.channel(self._node, driver) for driver in self._node.drivers.values()]
+
+    async def channel(self, request: Request) -> Any:
+        driver = self._node.driver(hex_bytes(request.path_params["id"], 32))
+        return reports.channel(self._node, driver)
+
+    async def open_channel(self, request: Request) -> Any:
+        body = await Body.read(request, {"node_id", "funding_sat", "push_sat", "party"})
+        party = body.choice("party", {party.name.lower(): party for party in Party})
+        driver = await self._node.open_channel(
+            hex_bytes(body.text("node_id"), 33),
+            funding_sat=Sat(body.integer("funding_sat")),
+            push_sat=Sat(body.integer("push_sat", default=0)),
+            party=party,
+        )
+        return reports.channel(self._node, driver)
+
+    async def close_channel(self, request: Request) -> Any:
+        body = await Body.read(request, {"force"})
+        channel_id = hex_bytes(request.path_params["id"], 32)
+        await self._node.close_channel(channel_id, force=body.boolean("force"))
+        return reports.channel(self._node, self._node.driver(channel_id))
+
+    # --- books ----------------------------------------------------------------------------
+    async def books(self, _: Request) -> Any:
+        return await reports.books(self._node, tuple(self._node.drivers.values()))
+
+    async def open_book(self, request: Request) -> Any:
+        optional = {"window", "refund_delay_blocks", "child_feerate_per_kw"}
+        needed = {"channel_id", "locks", "chain_length", "lock_amount_sat", "origins"}
+        body = await Body.read(request, needed | optional)
+        driver = self._node.driver(hex_bytes(body.text("channel_id"), 32))
+        if self._node.payer_books is None:
+            raise NodeRefusal("this node is not configured to be a payer")
+        wanted = BookRequest(
+            locks=body.integer("locks"),
+            chain_length=body.integer("chain_length"),
+            lock_amount_sat=body.integer("lock_amount_sat"),
+            origins=body.texts("origins"),
+            **{name: body.integer_or_none(name) for name in optional},
+        )
+        book = await self._node.payer_books.open(driver, wanted)
+        return await reports.book(self._node, driver, book)
+
+    # --- the conventional payment ---------------------------------------------------------
+    async def invoices(self, _: Request) -> Any:
+        return [reports.invoice(self._node, found) for found in self._node.invoices.all()]
+
+    async def create_invoice(self, request: Request) -> Any:
+        body = await Body.read(request, {"amount_msat", "description", "expiry_seconds"})
+        amount = body.integer_or_none("amount_msat")
+        invoice = self._node.invoices.create(
+            amount_msat=None if amount is None else Msat(amount),
+            description=body.text("description", default=""),
+            expiry_seconds=body.integer("expiry_seconds", default=3_600),
+        )
+        return reports.invoice(self._node, invoice)
+
+    async def invoice(self, request: Request) -> Any:
+        found = self._node.invoices.get(hex_bytes(request.path_params["id"], 32))
+        return reports.invoice(self._node, found)
+
+    async def payments(self, _: Request) -> Any:
+        return [reports.payment(found) for found in self._node.payments.all()]
+
+    async def pay(self, request: Request) -> Any:
+        body = await Body.read(request, {"bolt11", "amount_msat", "timeout_seconds"})
+        amount = body.integer_or_none("amount_msat")
+        found = await self._node.payments.pay(
+            body.text("bolt11"),
+            amount_msat=None if amount is None else Msat(amount),
+            timeout_seconds=body.integer("timeout_seconds", default=60),
+        )
+        return reports.payment(found)
+
+    async def payment(self, request: Request) -> Any:
+        found = self._node.payments.get(hex_bytes(request.path_params["id"], 32))
+        return reports.payment(found)
+
+
+def _json(view: Any) -> Any:
+    return [asdict(item) for item in view] if isinstance(view, list) else asdict(view)

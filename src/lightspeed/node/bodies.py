@@ -1,0 +1,103 @@
+"""What requests to the API hold: JSON objects whose members are checked one by one."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+
+from lightspeed.bitcoin import InvalidKey, PublicKey
+from lightspeed.node.problems import BadRequest
+
+__all__ = ["Body", "hex_bytes", "peer_address"]
+
+T = TypeVar("T")
+
+_MAX_BODY_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Every method raises `BadRequest` when the member is missing or of another type."""
+
+    _values: Mapping[str, Any]
+
+    @classmethod
+    async def read(cls, request: Request, names: Collection[str]) -> "Body":
+        """An empty body is an empty object; members of other names are refused."""
+        raw = b""
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > _MAX_BODY_SIZE:
+                raise BadRequest("the body is too long")
+        try:
+            values = json.loads(raw) if raw else {}
+        except (ValueError, RecursionError):
+            raise BadRequest("the body is not JSON") from None
+        if not isinstance(values, dict):
+            raise BadRequest("the body is not a JSON object")
+        unknown = sorted(values.keys() - set(names))
+        if unknown:
+            raise BadRequest(f"unknown member {unknown[0][:40]!r}")
+        return cls(values)
+
+    def text(self, name: str, *, default: str | None = None) -> str:
+        value = self._values.get(name, default)
+        if not isinstance(value, str):
+            raise BadRequest(f"{name}: a string is expected")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._values.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise BadRequest(f"{name}: a list of strings is expected")
+        return tuple(value)
+
+    def integer(self, name: str, *, default: int | None = None) -> int:
+        """At least 0, and below 2^63."""
+        value = self._values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+            raise BadRequest(f"{name}: a whole number is expected")
+        return value
+
+    def integer_or_none(self, name: str) -> int | None:
+        return None if self._values.get(name) is None else self.integer(name)
+
+    def boolean(self, name: str) -> bool:
+        value = self._values.get(name, False)
+        if not isinstance(value, bool):
+            raise BadRequest(f"{name}: true or false is expected")
+        return value
+
+    def choice(self, name: str, choices: Mapping[str, T]) -> T | None:
+        """None when it is not there."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str) or value not in choices:
+            raise BadRequest(f"{name}: one of {', '.join(sorted(choices))} is expected")
+        return choices[value]
+
+
+def hex_bytes(text: str, size: int) -> bytes:
+    """Raises `BadRequest`."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) != size:
+        raise BadRequest(f"{size} bytes in hex are expected")
+    return data
+
+
+def peer_address(text: str) -> tuple[PublicKey, str, int]:
+    """From `<node id>@<host>:<port>`. Raises `BadRequest`."""
+    node_id, at, address = text.partition("@")
+    host, colon, port = address.rpartition(":")
+    if not (at and colon and host and port.isascii() and port.isdigit()) or int(port) > 0xFFFF:
+        raise BadRequest("an address is <node id>@<host>:<port>")
+    try:
+        return PublicKey(hex_bytes(node_id, 33)), host.strip("[]"), int(port)
+    except InvalidKey:
+        raise BadRequest("the node id is not a public key") from None

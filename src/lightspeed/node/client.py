@@ -1,0 +1,219 @@
+"""The API's client: one coroutine per call, views as results, problems as `NodeApiError`."""
+
+import json
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+from cattrs import Converter
+from cattrs.errors import BaseValidationError
+
+from lightspeed.errors import LightspeedError
+from lightspeed.node.views import (
+    AddressView,
+    BalanceView,
+    BookView,
+    ChannelView,
+    InfoView,
+    InvoiceView,
+    MetricsView,
+    PaymentView,
+    PeerView,
+)
+
+__all__ = ["NodeApiError", "NodeClient"]
+
+V = TypeVar("V")
+
+_converter = Converter()
+
+
+class NodeApiError(LightspeedError):
+    """The node refused, or did not answer as a node (`status` 0: not at all).
+
+    `problem_type` is the RFC 9457 type, such as `urn:lightspeed:node:no-route`.
+    """
+
+    def __init__(self, status: int, problem_type: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.problem_type = problem_type
+
+
+class NodeClient:
+    """Use as an async context manager, or call `close`. `url` such as http://127.0.0.1:9736."""
+
+    def __init__(self, url: str, token: str, *, timeout_seconds: float = 120.0) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"NodeClient({self._url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # --- the node -------------------------------------------------------------------------
+    async def info(self) -> InfoView:
+        return await self._one(InfoView, "GET", "info")
+
+    async def balance(self) -> BalanceView:
+        return await self._one(BalanceView, "GET", "balance")
+
+    async def metrics(self) -> MetricsView:
+        return await self._one(MetricsView, "GET", "metrics")
+
+    async def new_address(self) -> AddressView:
+        return await self._one(AddressView, "POST", "address")
+
+    # --- peers and channels ---------------------------------------------------------------
+    async def peers(self) -> list[PeerView]:
+        return await self._many(PeerView, "peers")
+
+    async def connect(self, address: str) -> PeerView:
+        """`<node id>@<host>:<port>`."""
+        return await self._one(PeerView, "POST", "peers", address=address)
+
+    async def channels(self) -> list[ChannelView]:
+        return await self._many(ChannelView, "channels")
+
+    async def channel(self, channel_id: str) -> ChannelView:
+        return await self._one(ChannelView, "GET", f"channels/{channel_id}")
+
+    async def open_channel(
+        self, node_id: str, *, funding_sat: int, push_sat: int = 0, party: str | None = None
+    ) -> ChannelView:
+        """`party`: payer, payee, or None for an ordinary channel."""
+        return await self._one(
+            ChannelView,
+            "POST",
+            "channels",
+            node_id=node_id,
+            funding_sat=funding_sat,
+            push_sat=push_sat,
+            party=party,
+        )
+
+    async def close_channel(self, channel_id: str, *, force: bool = False) -> ChannelView:
+        return await self._one(ChannelView, "POST", f"channels/{channel_id}/close", force=force)
+
+    # --- books ----------------------------------------------------------------------------
+    async def books(self) -> list[BookView]:
+        return await self._many(BookView, "books")
+
+    async def open_book(
+        self,
+        channel_id: str,
+        *,
+        locks: int,
+        chain_length: int,
+        lock_amount_sat: int,
+        origins: list[str],
+        window: int | None = None,
+        refund_delay_blocks: int | None = None,
+        child_feerate_per_kw: int | None = None,
+    ) -> BookView:
+        """Returns once the book can be paid from."""
+        return await self._one(
+            BookView,
+            "POST",
+            "books",
+            channel_id=channel_id,
+            locks=locks,
+            chain_length=chain_length,
+            lock_amount_sat=lock_amount_sat,
+            origins=origins,
+            window=window,
+            refund_delay_blocks=refund_delay_blocks,
+            child_feerate_per_kw=child_feerate_per_kw,
+        )
+
+    # --- the conventional payment ---------------------------------------------------------
+    async def invoices(self) -> list[InvoiceView]:
+        return await self._many(InvoiceView, "invoices")
+
+    async def create_invoice(
+        self, amount_msat: int | None, *, description: str = "", expiry_seconds: int = 3_600
+    ) -> InvoiceView:
+        return await self._one(
+            InvoiceView,
+            "POST",
+            "invoices",
+            amount_msat=amount_msat,
+            description=description,
+            expiry_seconds=expiry_seconds,
+        )
+
+    async def invoice(self, payment_hash: str) -> InvoiceView:
+        return await self._one(InvoiceView, "GET", f"invoices/{payment_hash}")
+
+    async def payments(self) -> list[PaymentView]:
+        return await self._many(PaymentView, "payments")
+
+    async def pay(
+        self, bolt11: str, *, amount_msat: int | None = None, timeout_seconds: int = 60
+    ) -> PaymentView:
+        """Returns when it is paid or failed, or pending after the timeout."""
+        return await self._one(
+            PaymentView,
+            "POST",
+            "payments",
+            bolt11=bolt11,
+            amount_msat=amount_msat,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def payment(self, payment_hash: str) -> PaymentView:
+        return await self._one(PaymentView, "GET", f"payments/{payment_hash}")
+
+    # --- HTTP -----------------------------------------------------------------------------
+    async def _one(self, kind: type[V], method: str, path: str, **body: Any) -> V:
+        return self._read(kind, await self._ask(method, path, body))
+
+    async def _many(self, kind: type[V], path: str) -> list[V]:
+        answer = await self._ask("GET", path, {})
+        if not isinstance(answer, list):
+            raise NodeApiError(0, "", "the answer is not a list")
+        return [self._read(kind, item) for item in answer]
+
+    def _read(self, kind: type[V], answer: Any) -> V:
+        try:
+            return _converter.structure(answer, kind)
+        except (BaseValidationError, TypeError, ValueError, KeyError):
+            raise NodeApiError(0, "", f"the answer is not a {kind.__name__}") from None
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
+        try:
+            async with self._session.request(
+                method, f"{self._url}/v1/{path}", json=body or None
+            ) as response:
+                status, content = response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"no answer from {self._url}: {type(error).__name__}"
+            raise NodeApiError(0, "", reason) from None
+        try:
+            answer = json.loads(content)
+        except ValueError:
+            raise NodeApiError(status, "", "the answer is not JSON") from None
+        if status != 200:
+            problem = answer if isinstance(answer, dict) else {}
+            detail = str(problem.get("detail", problem.get("title", f"status {status}")))
+            raise NodeApiError(status, str(problem.get("type", "")), detail)
+        return answer
