@@ -20,7 +20,10 @@ def open_file(path: Path, *, tables: str, version: int) -> sqlite3.Connection:
     schema version, raises LedgerFormatError. The caller sees to it that one thread at a time
     uses the connection.
     """
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Only SQLite opens a file that is there: POSIX drops the locks of a process when it closes
+    # any descriptor of the file, those of the process's other connections included.
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
