@@ -32,7 +32,10 @@ class NodeStore:
         """Creates the file if it is missing. Raises `StoreInUse` and `StoreFormatError`."""
         self.path = path
         with _translated():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            # Only SQLite opens a file that is there: POSIX drops the locks of a process when it
+            # closes any descriptor of the file.
+            if not path.exists():
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             path.chmod(0o600)
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
