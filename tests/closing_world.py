@@ -156,23 +156,25 @@ class World:
         raise AssertionError([party.progress for party in self.parties])
 
 
+def _open_plain(**options: Any) -> Pair:
+    return open_pair(
+        funder_terms=opening_terms("a", to_self_delay_blocks=FUNDEE_DELAY),
+        fundee_terms=opening_terms("b", to_self_delay_blocks=FUNDER_DELAY),
+        **options,
+    )
+
+
 @asynccontextmanager
 async def closing_world(
-    folder: Path, *, feerate_per_kw: int = 1_000, **options: Any
+    folder: Path, *, opened: Callable[..., Pair] = _open_plain, **options: Any
 ) -> AsyncIterator[World]:
-    """`options` go to `open_pair`."""
+    """`opened` makes the pair; `options` are for it."""
     regtest = Regtest()
     keys = [ChannelSecrets.derive(sha256(name)).funding.public for name in (b"a", b"b")]
     funding = regtest.fund(funding_output_script(*keys), Sat(FUNDING_SAT))
     regtest.mine()
-    pair = open_pair(
-        funding_sat=FUNDING_SAT,
-        push_sat=PUSH_SAT,
-        funding=funding.outpoint(0),
-        feerate_per_kw=feerate_per_kw,
-        funder_terms=opening_terms("a", to_self_delay_blocks=FUNDEE_DELAY),
-        fundee_terms=opening_terms("b", to_self_delay_blocks=FUNDER_DELAY),
-        **options,
+    pair = opened(
+        funding_sat=FUNDING_SAT, push_sat=PUSH_SAT, funding=funding.outpoint(0), **options
     )
     async with serving(regtest) as url:
         parties = [Party(node, folder, regtest, url) for node in (pair.funder, pair.fundee)]
