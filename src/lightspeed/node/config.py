@@ -208,12 +208,12 @@ def _toml(value: object) -> str:
     match value:
         case bool():
             return str(value).lower()
+        case Party():  # an int as well, so before it
+            return f'"{value.name.lower()}"'
         case int() | float():
             return repr(value)
         case Network():
             return f'"{value.value}"'
-        case Party():
-            return f'"{value.name.lower()}"'
         case tuple() | frozenset():
             return f"[{', '.join(sorted(map(_toml, value)))}]"
         case _:
