@@ -24,6 +24,7 @@ from lightspeed.channel.errors import (
     StateError,
 )
 from lightspeed.channel.establish import (
+    ANCHORS_BIT,
     Acceptance,
     Opening,
     OpeningTerms,
@@ -66,6 +67,7 @@ from lightspeed.channel.state import ChannelState, Link, Phase
 from lightspeed.channel.sweeps import Spend, split_spends, sweep_transaction
 
 __all__ = [
+    "ANCHORS_BIT",
     "CHANNEL_TABLE",
     "REVOKED_TABLE",
     "Acceptance",

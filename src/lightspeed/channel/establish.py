@@ -51,7 +51,7 @@ from lightspeed.wire import (
     OpenChannel,
 )
 
-__all__ = ["Acceptance", "Opening", "OpeningTerms", "accept", "propose"]
+__all__ = ["ANCHORS_BIT", "Acceptance", "Opening", "OpeningTerms", "accept", "propose"]
 
 STATIC_REMOTEKEY_BIT = 12
 ANCHORS_BIT = 22
@@ -80,6 +80,8 @@ class OpeningTerms:
     minimum_depth: int = 3
     shutdown_script: bytes
     """Where the holder's balance goes at a cooperative close."""
+    anchors: bool = True
+    """Proposed by the funder; a fundee takes either. Extensions need them."""
     max_to_self_delay_blocks: int = 2_016
     min_funding_sat: Sat = Sat(20_000)
     max_minimum_depth: int = 144
@@ -166,6 +168,8 @@ def propose(
     """The funder's first step."""
     if push_msat > funding_sat * 1_000:
         raise ChannelRefusal("more is pushed than the channel holds")
+    if extensions and not terms.anchors:
+        raise ChannelRefusal("a channel with extensions has anchors")
     holder = _own_config(terms, signer, funding_sat=funding_sat)
     offered = _offers(extensions, signer, funder=True)
     opening = Opening(
@@ -175,7 +179,7 @@ def propose(
         funding_sat=funding_sat,
         push_msat=push_msat,
         feerate_per_kw=feerate_per_kw,
-        anchors=True,
+        anchors=terms.anchors,
         extension_names=tuple(extension.name for extension in extensions),
         terms=terms,
         holder=holder,
@@ -202,7 +206,7 @@ def propose(
         first_per_commitment_point=signer.secrets.per_commitment_point(0).data,
         channel_flags=0,
         upfront_shutdown_script=terms.shutdown_script,
-        channel_type=channel_type(extensions),
+        channel_type=channel_type(extensions, anchors=terms.anchors),
         extension_tlvs=offered,
     )
     return opening, message
@@ -345,7 +349,8 @@ def accepted(opening: Opening, message: AcceptChannel, *, extensions: Extensions
     """The funder received accept_channel."""
     if opening.funder is not Side.HOLDER or opening.counterparty is not None:
         raise ChannelViolation("accept_channel that nobody waits for")
-    if message.channel_type is not None and message.channel_type != channel_type(extensions):
+    proposed = channel_type(extensions, anchors=opening.anchors)
+    if message.channel_type is not None and message.channel_type != proposed:
         raise ChannelViolation("accept_channel with another channel_type")
     if message.minimum_depth > opening.terms.max_minimum_depth:
         raise ChannelViolation(f"a minimum depth of {message.minimum_depth} blocks is too much")

@@ -9,12 +9,13 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, TypeVar
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, txid_hex
 from lightspeed.chain import Chain
 from lightspeed.channel import (
+    ANCHORS_BIT,
     CHANNEL_TABLE,
     Acceptance,
     Channel,
@@ -158,13 +159,14 @@ class Openings:
         feerate = await self._chain.fee_rate(_FUNDING_TARGET_BLOCKS)
         signer, index = self._new_signer()
         extensions = self._extensions(party)
+        anchors = party is not None or peer.init.features.supports(ANCHORS_BIT)
         opening, message = propose(
             temporary_channel_id=secrets.token_bytes(32),
             chain_hash=self._config.chain_hash,
             funding_sat=funding_sat,
             push_msat=Msat(push_sat * 1_000),
             feerate_per_kw=feerate,
-            terms=self._terms(),
+            terms=replace(self._terms(), anchors=anchors),
             signer=signer,
             extensions=extensions,
         )
