@@ -3,7 +3,7 @@
 import pytest
 
 from lightspeed.ledger import BookNotFenced, LedgerRolledBack, LockElement, SQLiteLedger
-from lightspeed.ledger.database import LedgerDatabase, Request
+from lightspeed.ledger.database import LedgerDatabase
 from lightspeed.payment import (
     BookClosed,
     BookState,
@@ -72,7 +72,7 @@ def test_a_lease_that_ends_while_the_lock_is_waited_for_refuses(tmp_path):
         tmp_path / "ledger.sqlite", clock=lambda: next(times), max_count=4_096
     )
     database.store_book(BOOK, 110.0)
-    (outcome,) = database.redeem([Request(SECRET_BOOK.credential(1, 1), ())])
+    (outcome,) = database.redeem([(SECRET_BOOK.credential(1, 1), ())])
     assert isinstance(outcome, LeaseExpired)
     assert database.status(BOOK_ID).redeemed_units == 0
     database.close()

@@ -14,7 +14,7 @@ from lightspeed.ledger import (
     PayerStore,
     SQLiteLedger,
 )
-from lightspeed.ledger.database import LedgerDatabase, Request
+from lightspeed.ledger.database import LedgerDatabase
 from lightspeed.payment import (
     AlreadyRedeemed,
     LeaseExpired,
@@ -75,7 +75,7 @@ def test_verdicts_are_those_of_the_reference(data, tmp_path_factory):
             if data.draw(st.integers(0, 6)) == 0:
                 credential = credential._replace(elements=bytes(len(credential.elements)))
             prices = data.draw(st.sampled_from([(), (Price(2_000),), (Price(1, bytes(32)),)]))
-            requests.append(Request(credential, prices))
+            requests.append((credential, prices))
         at = data.draw(st.integers(0, 1))
         if data.draw(st.integers(0, 4)) == 0:
             connections[at].close()
@@ -131,7 +131,7 @@ async def test_a_receipt_is_durable(path):
         await ledger.redeem(secret_book.credential(1, 7))
         other = database(path)
         assert other.status(secret_book.book.book_id).redeemed_units == 7
-        (refusal,) = other.redeem([Request(secret_book.credential(7, 1), ())])
+        (refusal,) = other.redeem([(secret_book.credential(7, 1), ())])
         assert isinstance(refusal, AlreadyRedeemed)
         other.close()
 

@@ -39,6 +39,7 @@ def test_a_crash_presents_again_what_was_reserved(store, path):
     first = allocator.allocate(2)
     allocator.allocate(1)
     allocator.served(first, Receipt(BOOK_ID, 1, 2, 3))
+    store.close()
     with PayerStore(path) as after_crash:
         again = after_crash.take_over(SECRET_BOOK)
         assert (again.low, again.handed_out, again.reserved_end) == (1, 9, 9)
@@ -53,14 +54,18 @@ def test_an_orderly_end_presents_nothing_again(store):
     assert (again.low, again.handed_out) == (3, 2)
 
 
-def test_taking_over_ends_the_earlier_users_reservations(store, path):
+def test_a_book_has_one_user_at_a_time(store, path):
     earlier = store.take_over(SECRET_BOOK)
     with PayerStore(path) as other:
-        later = other.take_over(SECRET_BOOK)
+        with pytest.raises(BookInUse):
+            other.take_over(SECRET_BOOK)
+        later = store.take_over(SECRET_BOOK)
         assert later.allocate(1).first_unit == 1
         with pytest.raises(BookInUse):
             earlier.allocate(1)
         assert earlier.handed_out == 0
+        store.close()
+        assert other.take_over(SECRET_BOOK).handed_out == 9
 
 
 def test_a_stopped_book_stays_stopped(store):

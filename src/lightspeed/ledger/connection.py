@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightspeed.ledger.errors import LedgerFormatError, LedgerUnavailable
 
-__all__ = ["open_file", "transaction", "translated"]
+__all__ = ["create_file", "open_file", "transaction", "translated"]
 
 BUSY_TIMEOUT_SECONDS = 10.0
 
@@ -20,10 +20,7 @@ def open_file(path: Path, *, tables: str, version: int) -> sqlite3.Connection:
     schema version, raises LedgerFormatError. The caller sees to it that one thread at a time
     uses the connection.
     """
-    # Only SQLite opens a file that is there: POSIX drops the locks of a process when it closes
-    # any descriptor of the file, those of the process's other connections included.
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    create_file(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -36,6 +33,16 @@ def open_file(path: Path, *, tables: str, version: int) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def create_file(path: Path) -> None:
+    """An empty file readable by its owner only, unless there is one.
+
+    Only SQLite opens a file that is there: POSIX drops the locks of a process when it closes any
+    descriptor of the file, those of the process's other connections included.
+    """
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 @contextmanager

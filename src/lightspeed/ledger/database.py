@@ -37,12 +37,8 @@ from lightspeed.payment import (
 __all__ = ["LedgerDatabase", "Outcome", "Request"]
 
 
-class Request(NamedTuple):
-    """One redeem that waits for the next flush."""
-
-    credential: Credential
-    prices: Sequence[Price]
-
+Request = tuple[Credential, Sequence[Price]]
+"""One redeem that waits for the next flush: the credential, and what the call costs."""
 
 Outcome = Receipt | LightspeedError
 

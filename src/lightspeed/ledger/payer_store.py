@@ -5,7 +5,6 @@ A book has one user at a time: the store that took it over owns it until it is c
 process ends; taken over again from that same store, an earlier user's next reservation fails.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from lightspeed.ledger.connection import open_file, transaction, translated
+from lightspeed.ledger.connection import create_file, open_file, transaction, translated
 from lightspeed.ledger.errors import BookExists, BookInUse
 from lightspeed.payment import (
     DEFAULT_MAX_COUNT,
@@ -191,7 +190,7 @@ class PayerStore:
             if book_id in self._owned:
                 return
             path = self._path.with_name(f"{self._path.name}-{book_id.hex()}.lock")
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            create_file(path)
             ownership = sqlite3.connect(
                 path, timeout=0, isolation_level=None, check_same_thread=False
             )

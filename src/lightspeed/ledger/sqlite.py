@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 from lightspeed.ledger.database import LedgerDatabase, Outcome, Request
 from lightspeed.ledger.errors import LedgerUnavailable
@@ -27,18 +27,14 @@ T = TypeVar("T")
 MAX_BATCH = 4_096  # bounds how long one flush holds the database's lock
 
 
-class _Redeem(NamedTuple):
-    """A waiting redeem: an asyncio future of `loop`, or a thread's future without one."""
+_Future = asyncio.Future[Receipt] | Future[Receipt]
+_Redeem = tuple[Request, _Future, asyncio.AbstractEventLoop | None]
+"""A waiting redeem: an asyncio future and its loop, or a thread's future without one."""
 
-    request: Request
-    future: "asyncio.Future[Receipt] | Future[Receipt]"
-    loop: asyncio.AbstractEventLoop | None
+_Call = Callable[[], None]
+"""Anything else that wants the connection."""
 
-
-class _Call(NamedTuple):
-    """Anything else that wants the connection."""
-
-    run: Callable[[], None]
+_Answer = tuple[_Future, Receipt | Exception]
 
 
 class SQLiteLedger:
@@ -66,13 +62,13 @@ class SQLiteLedger:
         """See `Ledger.redeem`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
-        self._put(_Redeem(Request(credential, tuple(prices)), future, loop))
+        self._put(((credential, tuple(prices)), future, loop))
         return await future
 
     def redeem_blocking(self, credential: Credential, *, prices: Iterable[Price] = ()) -> Receipt:
         """`redeem` for threads: any number of them share a flush."""
         future: Future[Receipt] = Future()
-        self._put(_Redeem(Request(credential, tuple(prices)), future, None))
+        self._put(((credential, tuple(prices)), future, None))
         return future.result()
 
     def cached_book(self, book_id: bytes) -> Book | None:
@@ -182,7 +178,7 @@ class SQLiteLedger:
             else:
                 future.set_result(result)
 
-        self._put(_Call(run))
+        self._put(run)
         return future
 
     def _reading(self, book_id: bytes) -> Callable[[], Book]:
@@ -203,7 +199,7 @@ class SQLiteLedger:
                 item = queue.get()
                 if item is None:
                     ended = True
-                elif isinstance(item, _Redeem):
+                elif isinstance(item, tuple):
                     redeems.append(item)
                 else:
                     calls.append(item)
@@ -212,13 +208,13 @@ class SQLiteLedger:
             if redeems:
                 self._flush(redeems)
             for call in calls:
-                call.run()
+                call()
         self._database.close()
 
     def _flush(self, redeems: Sequence[_Redeem]) -> None:
         outcomes: Sequence[Outcome | Exception]
         try:
-            outcomes = self._database.redeem([waiting.request for waiting in redeems])
+            outcomes = self._database.redeem([request for request, _, _ in redeems])
         except Exception as error:
             outcomes = [error] * len(redeems)
         by_loop: dict[asyncio.AbstractEventLoop | None, list[_Answer]] = {}
@@ -231,9 +227,6 @@ class SQLiteLedger:
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_answer, answers)
-
-
-_Answer = tuple["asyncio.Future[Receipt] | Future[Receipt]", Receipt | Exception]
 
 
 def _answer(answers: Iterable[_Answer]) -> None:

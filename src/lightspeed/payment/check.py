@@ -23,7 +23,7 @@ from lightspeed.payment.errors import (
 )
 from lightspeed.payment.parts import lock_count, split
 from lightspeed.payment.price import Price, units_due
-from lightspeed.payment.record import BookRecord, BookState, Part
+from lightspeed.payment.record import UNTOUCHED, BookRecord, BookState, Part
 
 __all__ = ["DEFAULT_MAX_COUNT", "check"]
 
@@ -85,7 +85,8 @@ def _next_unit(
     chain_length = record.chain_length
     lock = before // chain_length
     before -= lock * chain_length
-    known = record.locks[lock + 1]
+    locks = record.locks
+    known = locks.get(lock + 1, UNTOUCHED) if lock >= record.secured_locks else locks[lock + 1]
     if before != known.deepest:
         return None
     if prices and (prices[0].asset != record.asset or prices[0].amount > record.unit_value):

@@ -80,8 +80,8 @@ class BookRecord:
 
     `open_until` is in seconds since 1970, as the ledger's clock counts. `secured_locks` is the
     run of completed locks from lock 1 (scheme ladder: the highest completed lock), `limit_unit`
-    follows from it, `next_unit` is the lowest unit not redeemed. `locks` must answer for every
-    lock number of the book, also for those that it does not hold. The fields after it are copies
+    follows from it, `next_unit` is the lowest unit not redeemed. `locks` holds every touched lock
+    above `secured_locks` and answers for all others when indexed. The fields after it are copies
     of the book's, for speed.
     """
 
