@@ -77,7 +77,7 @@ _LIVE = frozenset({Phase.NORMAL, Phase.SHUTTING_DOWN})
 _BEFORE_END = _LIVE | {Phase.AWAITING_READY}
 
 ALLOWED_PHASES: Mapping[type[Message], frozenset[Phase]] = {
-    ChannelReady: _BEFORE_END,
+    ChannelReady: _BEFORE_END | {Phase.CLOSED},
     ChannelReestablish: _BEFORE_END | {Phase.CLOSED},
     UpdateAddHtlc: _LIVE,
     UpdateFulfillHtlc: _LIVE,

@@ -139,6 +139,8 @@ def _check_removal(
 def _check_fee_update(turn: Turn, sender: Side, update: UpdateFee) -> None:
     if update.feerate_per_kw < MINIMUM_FEERATE_PER_KW:
         raise ChannelViolation(f"a fee rate of {update.feerate_per_kw} sat/kw is too low")
+    if sender is Side.HOLDER and turn.state.session.shutdown_received:
+        raise ChannelViolation("a new fee rate might cross closing_signed")
     pending = sum(isinstance(earlier, UpdateFee) for earlier in turn.state.log(sender))
     if pending >= _MAX_PENDING_FEE_UPDATES:
         raise ChannelViolation(f"{pending} fee updates wait for a commitment already")
