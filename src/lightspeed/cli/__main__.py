@@ -1,0 +1,5 @@
+"""`python -m lightspeed.cli`: the same as `lightspeed`."""
+
+from lightspeed.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""The tree of commands. Each command imports what it needs when it runs: help comes at once."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from lightspeed.cli import book, channel, demo, invoice, node, regtest
+from lightspeed.cli.errors import exit_status, explanation
+from lightspeed.cli.invoice import pay
+from lightspeed.cli.output import JsonFlag, show_json, stderr
+from lightspeed.errors import LightspeedError
+
+__all__ = ["app"]
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+_HELP = """
+Pay for API calls inside a Lightning channel: one hash per call.
+
+A payer and a payee each run a node and share a channel. The payer opens a book in it: money
+divided beforehand into hash-locked claims. From then on every call carries the next secret in a
+header, and the payee's application checks it with one hash. If the channel is closed against
+somebody's will, the chain enforces what was paid.
+
+[bold]See it[/bold]: lightspeed demo
+
+[bold]By hand[/bold], each line in its own terminal where it serves:
+
+  lightspeed regtest                                     a chain to play on
+  lightspeed node init --data-dir payee --payee-for http://127.0.0.1:8000
+  lightspeed node run --data-dir payee
+  lightspeed node init --data-dir payer --port 9745
+  lightspeed node run --data-dir payer
+  lightspeed regtest fund $(lightspeed node address --data-dir payer) 10000000
+  lightspeed channel open --data-dir payer NODE_ID@127.0.0.1:9735 5000000 --push 50000
+  lightspeed book open --data-dir payer CHANNEL_ID --origin http://127.0.0.1:8000
+"""
+
+
+class _ToldErrors(TyperGroup):
+    """Turns what this program raises on purpose into one line and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (LightspeedError, OSError) as error:
+            stderr().print(f"[bold red]error:[/bold red] {_escaped(explanation(error))}")
+            raise typer.Exit(exit_status(error)) from error
+        except KeyboardInterrupt:
+            stderr().print("interrupted")
+            raise typer.Exit(_INTERRUPTED) from None
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+app = typer.Typer(
+    cls=_ToldErrors,
+    help=_HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.command)
+app.add_typer(regtest.app, name="regtest")
+app.add_typer(node.app, name="node")
+app.add_typer(channel.app, name="channel")
+app.add_typer(book.app, name="book")
+app.add_typer(invoice.app, name="invoice")
+app.command("pay")(pay)
+
+
+@app.command()
+def version(as_json: JsonFlag = False) -> None:
+    """Print the version of this program."""
+    from importlib.metadata import version as version_of
+
+    found = version_of("lightspeed")
+    if as_json:
+        show_json({"version": found})
+    else:
+        typer.echo(f"lightspeed {found}")

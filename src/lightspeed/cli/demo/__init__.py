@@ -1,0 +1,63 @@
+"""`lightspeed demo`: a whole life of a channel, in front of one's eyes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
+
+__all__ = ["command"]
+
+_DEFAULTS = DemoPlan()
+
+
+def command(
+    scheme: Annotated[
+        DemoScheme, typer.Option(help="How the calls are paid.")
+    ] = DemoScheme.OUTPUTS,
+    calls: Annotated[int, typer.Option(min=2, help="Paid calls to make.")] = _DEFAULTS.calls,
+    close: Annotated[
+        Closer, typer.Option(help="Whose node closes the channel, without asking the other.")
+    ] = Closer.PAYER,
+    json_file: Annotated[
+        Path, typer.Option("--json", dir_okay=False, help="Where the numbers go.")
+    ] = Path("build/demo.json"),
+    locks: Annotated[int, typer.Option(min=1, help="Of the book.")] = _DEFAULTS.locks,
+    lock_amount: Annotated[
+        int, typer.Option(min=1, help="Sat per lock.")
+    ] = _DEFAULTS.lock_amount_sat,
+    chain_length: Annotated[
+        int, typer.Option(min=1, help="Units per lock; a call costs one.")
+    ] = _DEFAULTS.chain_length,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Where the processes keep their files and logs; a new one.",
+            show_default="temporary",
+        ),
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, help="Calls in flight.")] = _DEFAULTS.clients,
+    conventional_calls: Annotated[
+        int, typer.Option(min=0, help="Invoices paid first, for comparison.")
+    ] = _DEFAULTS.conventional_calls,
+) -> None:
+    """Open a channel, make paid calls, close it by force, count the money.
+
+    Starts a regtest chain, two nodes and an API server on this machine, and stops them at the
+    end. Ends with status 1 if a balance is off by a satoshi.
+    """
+    from lightspeed.cli.demo.show import show_demo
+
+    plan = DemoPlan(
+        scheme=scheme,
+        calls=calls,
+        closer=close,
+        locks=locks,
+        lock_amount_sat=lock_amount,
+        chain_length=chain_length,
+        clients=clients,
+        conventional_calls=conventional_calls,
+    )
+    show_demo(plan, folder=folder, json_file=json_file)

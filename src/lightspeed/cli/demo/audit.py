@@ -1,0 +1,148 @@
+"""Compares what was redeemed with what the chain paid. To the satoshi, or it is a fault.
+
+Only completed locks count on chain: the units of a lock whose secret was not revealed cannot be
+enforced, which the exposure rule bounds below one lock and the window. Whatever the calls paid
+beyond the last completed lock stays with the payer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lightspeed.cli.demo.plan import MSAT_PER_SAT, Closer, DemoPlan, DemoScheme
+from lightspeed.cli.demo.trail import Trail
+
+__all__ = ["Audit", "Check", "Redeemed", "WalletChange", "audit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeemed:
+    """The ledger's word after the fence, and the calls that were answered."""
+
+    calls_answered: int
+    """With status 200 and the right body, as the client counted."""
+    calls_served: int
+    """As the API server counted."""
+    calls_by_units: int
+    """Of those answered, the ones paid with a unit of the book."""
+    units: int
+    """Redeemed in the ledger."""
+    completed_locks: frozenset[bytes] = field(default=frozenset(), repr=False)
+    """Lock hashes of those whose secret was redeemed."""
+    conventional_sat: int = 0
+    """Paid by invoices, over the same channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletChange:
+    """A node's on-chain wallet before the channel was funded, and at the end."""
+
+    before_sat: int
+    after_sat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One number that follows from what was redeemed, and the same number as it was found."""
+
+    what: str
+    expected: int
+    found: int
+
+    @property
+    def ok(self) -> bool:
+        return self.expected == self.found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """The checks, and the sums of the closing."""
+
+    checks: tuple[Check, ...]
+    claimed_sat: int
+    refunded_sat: int
+    unenforced_sat: float
+    """Redeemed, but of a lock that was not completed."""
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def faults(self) -> Sequence[Check]:
+        return [check for check in self.checks if not check.ok]
+
+
+def audit(
+    plan: DemoPlan,
+    redeemed: Redeemed,
+    *,
+    trail: Trail,
+    wallets: Mapping[Closer, WalletChange],
+    funding_fee_sat: int,
+) -> Audit:
+    """`wallets` are the nodes' own views, `trail` is the chain's."""
+    completed = len(redeemed.completed_locks)
+    owed_sat = plan.push_sat + redeemed.conventional_sat + completed * plan.lock_amount_sat
+    # The payer funded the channel, and so every fee and anchor of its transactions.
+    channel_costs = trail.fees_sat(None) + trail.left_sat + trail.anchors_sat[Closer.PAYEE]
+    checks = [
+        Check("calls answered, and served", redeemed.calls_answered, redeemed.calls_served),
+        Check(
+            "payee got its balance, the completed locks, no more",
+            owed_sat + trail.anchors_sat[Closer.PAYEE] - trail.fees_sat(Closer.PAYEE),
+            trail.received_sat[Closer.PAYEE],
+        ),
+        Check(
+            "payer got the rest, less the fees",
+            plan.capacity_sat - owed_sat - channel_costs - trail.fees_sat(Closer.PAYER),
+            trail.received_sat[Closer.PAYER],
+        ),
+        Check(
+            "payer's wallet",
+            wallets[Closer.PAYER].before_sat
+            - plan.capacity_sat
+            - funding_fee_sat
+            + trail.received_sat[Closer.PAYER],
+            wallets[Closer.PAYER].after_sat,
+        ),
+        Check(
+            "payee's wallet",
+            wallets[Closer.PAYEE].before_sat + trail.received_sat[Closer.PAYEE],
+            wallets[Closer.PAYEE].after_sat,
+        ),
+        Check("sat that nobody has taken", 0, trail.waiting_sat),
+        Check("unconfirmed transactions", 0, sum(m.height is None for m in trail.movements)),
+    ]
+    if plan.scheme is DemoScheme.CONVENTIONAL:
+        return Audit(
+            checks=tuple(checks),
+            claimed_sat=trail.received_sat[Closer.PAYEE]
+            + trail.fees_sat(Closer.PAYEE)
+            - trail.anchors_sat[Closer.PAYEE]
+            - plan.push_sat,
+            refunded_sat=trail.received_sat[Closer.PAYER],
+            unenforced_sat=0,
+        )
+    claimed_sat = sum(trail.claimed.values())
+    foreign = sum(lock not in redeemed.completed_locks for lock in trail.claimed)
+    checks += [
+        Check("units redeemed = calls paid with them", redeemed.calls_by_units, redeemed.units),
+        Check(
+            "claimed = completed locks x lock amount",
+            completed * plan.lock_amount_sat,
+            claimed_sat,
+        ),
+        Check("locks claimed with secrets of other locks", 0, foreign),
+        Check(
+            "refunded = all other locks x lock amount",
+            (plan.locks - completed) * plan.lock_amount_sat,
+            trail.refunded_sat,
+        ),
+    ]
+    paid_sat = redeemed.units * plan.unit_msat / MSAT_PER_SAT
+    return Audit(
+        checks=tuple(checks),
+        claimed_sat=claimed_sat,
+        refunded_sat=trail.refunded_sat,
+        unenforced_sat=paid_sat - completed * plan.lock_amount_sat,
+    )

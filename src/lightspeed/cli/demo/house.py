@@ -1,0 +1,239 @@
+"""The demo's house: chain, two nodes and an API server, each a process with a folder of its own."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import aiohttp
+
+from lightspeed.cli.demo.counts import Counts
+from lightspeed.cli.demo.plan import Closer, DemoPlan
+from lightspeed.cli.demo.processes import Processes, free_ports
+from lightspeed.cli.demo.server import ServerOrder
+from lightspeed.cli.errors import NodeUnreachable
+from lightspeed.cli.regtest_client import RegtestClient
+from lightspeed.errors import LightspeedError, LocalError
+from lightspeed.lsf import Party
+from lightspeed.node.client import NodeApiError, NodeClient
+from lightspeed.node.config import LightspeedConfig, NodeConfig
+from lightspeed.node.service import init_node
+
+__all__ = ["House", "TookTooLong", "open_house", "until"]
+
+_HOST = "127.0.0.1"
+_POLL_SECONDS = 0.05
+_NODE_POLL_SECONDS = 0.2
+_METRICS_CALL = "metrics"
+
+
+class TookTooLong(LocalError, TimeoutError):
+    """Something that should have happened did not."""
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = 60.0
+) -> None:
+    """Raises `TookTooLong`, which names `what`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not await condition():
+        if loop.time() > deadline:
+            raise TookTooLong(f"after {seconds:.0f} s there is still no {what}")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """One node of the demo."""
+
+    config: NodeConfig
+    node_id: str
+    client: NodeClient
+
+    @property
+    def api_url(self) -> str:
+        return _url(self.config.api_port)
+
+    @property
+    def address(self) -> str:
+        """Where peers connect to."""
+        return f"{self.node_id}@{self.config.listen_host}:{self.config.listen_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the steps of the demo work with."""
+
+    plan: DemoPlan
+    folder: Path
+    processes: Processes
+    chain: RegtestClient
+    nodes: dict[Closer, Household]
+    origin: str
+    http: aiohttp.ClientSession
+
+    @property
+    def payer(self) -> Household:
+        return self.nodes[Closer.PAYER]
+
+    @property
+    def payee(self) -> Household:
+        return self.nodes[Closer.PAYEE]
+
+    @property
+    def payer_store(self) -> Path:
+        """Books with their seeds, shared by the payer's node and clients."""
+        return _path(self.payer.config, "payer_store")
+
+    @property
+    def ledger(self) -> Path:
+        """Shared by the payee's node and the API server."""
+        return _path(self.payee.config, "ledger")
+
+    async def served(self) -> int:
+        """Calls for which the API server's application ran."""
+        async with self.http.get(f"{self.origin}/counts") as response:
+            return int((await response.json())["served"])
+
+    async def counts(self) -> Counts:
+        """Of both nodes and the API server, as they are now."""
+        metrics = [await node.client.metrics() for node in self.nodes.values()]
+        async with self.http.get(f"{self.origin}/counts") as response:
+            requests = int((await response.json())["requests"])
+        messages: dict[str, int] = {}
+        local_calls: dict[str, int] = {}
+        for one in metrics:
+            for kind, number in one.messages_sent.items():
+                messages[kind] = messages.get(kind, 0) + number
+            for kind, number in one.api_calls.items():
+                if _METRICS_CALL not in kind:  # our own looking is no part of what is counted
+                    local_calls[kind] = local_calls.get(kind, 0) + number
+        return Counts(
+            signatures=sum(one.signatures for one in metrics),
+            messages=messages,
+            local_calls=local_calls,
+            http_requests=requests,
+        )
+
+    async def mine(self, blocks: int = 1) -> int:
+        """Mines, and waits until both nodes have seen the new tip."""
+        height = await self.chain.mine(blocks)
+
+        async def seen() -> bool:
+            infos = [await node.client.info() for node in self.nodes.values()]
+            return all(info.block_height >= height for info in infos)
+
+        await until(seen, what=f"node that has seen block {height}")
+        return height
+
+
+@asynccontextmanager
+async def open_house(plan: DemoPlan, folder: Path) -> AsyncIterator[House]:
+    """Starts everything; whatever happens, everything is stopped at the end."""
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(Processes(folder))
+        chain_port, api_port, *node_ports = free_ports(6)
+        chain = await stack.enter_async_context(RegtestClient(_url(chain_port)))
+        await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
+        await processes.until("chain", lambda: _answers(chain.height))
+        configs = {
+            who: _node_config(who, plan, folder, chain_port=chain_port, origin=_url(api_port))
+            for who in Closer
+        }
+        for who, config in configs.items():
+            config = replace(config, listen_port=node_ports.pop(), api_port=node_ports.pop())
+            configs[who] = config
+            init_node(config)
+            run = ("node", "run", "--data-dir", str(config.data_dir))
+            await processes.start(_process_name(who), "lightspeed.cli", *run)
+        nodes = {}
+        for who, config in configs.items():
+            client = await _client(stack, processes, who, config)
+            nodes[who] = Household(config, (await client.info()).node_id, client)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        house = House(plan, folder, processes, chain, nodes, _url(api_port), http)
+        await _start_server(house)
+        try:
+            yield house
+        except LightspeedError:
+            await processes.check()  # a process that has ended is the better explanation
+            raise
+
+
+async def _client(
+    stack: AsyncExitStack, processes: Processes, who: Closer, config: NodeConfig
+) -> NodeClient:
+    async def has_token() -> bool:
+        return config.token_path.exists() and bool(config.token_path.read_text().strip())
+
+    await processes.until(_process_name(who), has_token)
+    client = NodeClient(_url(config.api_port), config.token_path.read_text().strip())
+    await stack.enter_async_context(client)
+    await processes.until(_process_name(who), lambda: _answers(client.info))
+    return client
+
+
+async def _start_server(house: House) -> None:
+    payee = house.payee.config
+    order = ServerOrder(
+        port=int(house.origin.rpartition(":")[2]),
+        ledger=str(house.ledger),
+        price=f"{house.plan.unit_msat} msat",
+        invoice_price=f"{house.plan.conventional_price_sat} sat",
+        node_url=house.payee.api_url,
+        node_token_file=str(payee.token_path),
+    )
+    await house.processes.start("api", "lightspeed.cli.demo.server", json.dumps(asdict(order)))
+    await house.processes.until("api", lambda: _answers(house.served))
+
+
+async def _answers(question: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        await question()
+    except (NodeUnreachable, aiohttp.ClientConnectionError):
+        return False
+    except NodeApiError as error:
+        if error.status:
+            raise
+        return False
+    return True
+
+
+def _path(config: NodeConfig, name: str) -> Path:
+    path = getattr(config.lightspeed, name)
+    assert isinstance(path, Path)
+    return path
+
+
+def _process_name(who: Closer) -> str:
+    return f"{who.value}-node"
+
+
+def _url(port: int) -> str:
+    return f"http://{_HOST}:{port}"
+
+
+def _node_config(
+    who: Closer, plan: DemoPlan, folder: Path, *, chain_port: int, origin: str
+) -> NodeConfig:
+    data_dir = folder / who.value
+    if who is Closer.PAYER:
+        lightspeed = LightspeedConfig(
+            parties=frozenset({Party.PAYER}), payer_store=data_dir / "payer.sqlite"
+        )
+    else:
+        lightspeed = LightspeedConfig(
+            parties=frozenset({Party.PAYEE}), origins=(origin,), ledger=data_dir / "ledger.sqlite"
+        )
+    return NodeConfig(
+        data_dir=data_dir,
+        esplora_url=_url(chain_port),
+        poll_seconds=_NODE_POLL_SECONDS,
+        minimum_depth=plan.minimum_depth,
+        to_self_delay_blocks=plan.to_self_delay_blocks,
+        safe_depth=1,
+        lightspeed=lightspeed,
+    )

@@ -1,0 +1,125 @@
+"""The demo's other processes: started, waited for, and stopped whatever happens."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lightspeed.errors import LocalError
+
+__all__ = ["ProcessEnded", "Processes", "free_ports"]
+
+_PATIENCE_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+_LOG_TAIL_LINES = 20
+_ENDING_LOOKS = 20
+
+
+class ProcessEnded(LocalError, ChildProcessError):
+    """A process of the demo ended, or did not become ready; the text has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def tail(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace").splitlines()
+            return "\n".join(lines[-_LOG_TAIL_LINES:])
+        return ""
+
+
+class Processes:
+    """An async context manager; at its end every process is asked to end, then killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[_Running] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.shield(self.stop())
+
+    async def start(
+        self, name: str, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`python -m module arguments`; what it prints goes to `name.log` in the folder."""
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,  # Ctrl-C is for the demo, which stops the others in order
+            )
+        self._running.append(_Running(name, process, log))
+
+    async def until(self, name: str, ready: Callable[[], Awaitable[bool]]) -> None:
+        """Waits until `ready()`; raises `ProcessEnded` when the process ends before."""
+        running = next(one for one in self._running if one.name == name)
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while not await ready():
+            if running.process.returncode is not None:
+                raise _ended(running, f"ended with status {running.process.returncode}")
+            if asyncio.get_running_loop().time() > deadline:
+                raise _ended(running, f"was not ready after {_PATIENCE_SECONDS:.0f} s")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def check(self) -> None:
+        """Raises `ProcessEnded` if one is not running any more, or is just ending."""
+        for _ in range(_ENDING_LOOKS):
+            for running in self._running:
+                if running.process.returncode is not None:
+                    raise _ended(running, f"ended with status {running.process.returncode}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def stop(self) -> None:
+        """Last started, first stopped."""
+        for running in reversed(self._running):
+            if running.process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    running.process.send_signal(signal.SIGTERM)
+        for running in reversed(self._running):
+            try:
+                await asyncio.wait_for(running.process.wait(), _STOP_SECONDS)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    running.process.kill()
+                await running.process.wait()
+        self._running.clear()
+
+
+def _ended(running: _Running, what: str) -> ProcessEnded:
+    return ProcessEnded(f"the demo's process {running.name!r} {what}\n{running.tail()}".rstrip())
+
+
+def free_ports(number: int) -> list[int]:
+    """Different TCP ports of loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

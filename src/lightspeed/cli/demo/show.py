@@ -1,0 +1,84 @@
+"""Runs the demo in front of a person: steps, then the closing, the balances and the table."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from lightspeed.cli.demo.audit import Audit
+from lightspeed.cli.demo.plan import DemoPlan, DemoScheme
+from lightspeed.cli.demo.report import (
+    DemoResult,
+    document,
+    show_balances,
+    show_table,
+    show_trail,
+)
+from lightspeed.cli.demo.run import run_demo
+from lightspeed.cli.demo.screen import Screen
+from lightspeed.cli.errors import CheckFailed
+from lightspeed.cli.output import stdout
+
+__all__ = ["show_demo"]
+
+
+def show_demo(plan: DemoPlan, *, folder: Path | None, json_file: Path) -> None:
+    """Raises `CheckFailed` when a balance is off, `KeyboardInterrupt` when it was asked to end."""
+    console = stdout()
+    screen = Screen(console)
+    result = asyncio.run(_until_asked_to_end(plan, screen, folder))
+    screen.heading("The close on chain")
+    show_trail(result.trail, console)
+    screen.heading("The money, to the satoshi")
+    show_balances(result.audit, console)
+    _explain(result, console)
+    screen.heading("What a paid call costs besides itself")
+    show_table(result, console)
+    _explain_table(result, console)
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(document(result), indent=2) + "\n")
+    console.print(f"\n{result.seconds:.0f} s in all; the numbers are in {json_file}")
+    if not result.audit.ok:
+        raise CheckFailed(_faults(result.audit))
+
+
+async def _until_asked_to_end(plan: DemoPlan, screen: Screen, folder: Path | None) -> DemoResult:
+    """SIGTERM and SIGHUP end it as Ctrl-C does: the other processes are stopped first."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await run_demo(plan, screen, folder=folder)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _faults(audit: Audit) -> str:
+    wrong = "; ".join(f"{c.what}: {c.found:,} instead of {c.expected:,}" for c in audit.faults)
+    return f"the balances are off: {wrong}"
+
+
+def _explain(result: DemoResult, console: Console) -> None:
+    if result.plan.scheme is not DemoScheme.OUTPUTS:
+        return
+    audit = result.audit
+    console.print(
+        f"Only completed locks count on chain: {result.units_redeemed:,} units are "
+        f"{result.completed_locks:,} locks, {audit.claimed_sat:,} sat, and "
+        f"{audit.unenforced_sat:g} sat of a lock that was not completed (the exposure rule "
+        "keeps that below one lock and the window)."
+    )
+
+
+def _explain_table(result: DemoResult, console: Console) -> None:
+    if result.conventional is None:
+        return
+    console.print(
+        "Counted at the signers, the nodes' sockets and APIs, and the API server. Conventional: "
+        f"one call at a time, {result.plan.conventional_price_sat:,} sat each so that a chain "
+        "enforces the HTLC; a signature more than the paper's six is the invoice's."
+    )
