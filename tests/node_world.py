@@ -136,9 +136,7 @@ class NodeWorld:
         for running in self.nodes:
             running.node.watch.wake()
 
-    async def start(
-        self, name: str, *, party: Party | None = None, **changes: Any
-    ) -> RunningNode:
+    async def start(self, name: str, *, party: Party | None = None, **changes: Any) -> RunningNode:
         """`party`: what it may be in Lightspeed funding; None: an ordinary node."""
         folder = self.folder / name
         lightspeed = None

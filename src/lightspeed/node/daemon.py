@@ -318,7 +318,11 @@ class Node:
             await self.payer_books.resume(driver)
 
     async def _on_error(self, peer: Peer, message: ErrorMessage) -> None:
-        """BOLT 1: the channel that it names fails, or all with this peer."""
+        """BOLT 1: the channel that it names fails, or all with this peer.
+
+        The peer is about to publish its commitment, which delays our balance less than our own
+        would: ours follows at the next block if nothing came.
+        """
         _log.warning(
             "peer reports an error", extra={"peer": peer.node_id.data.hex(), "text": message.text}
         )
@@ -327,7 +331,8 @@ class Node:
         everything = message.channel_id == ALL_CHANNELS
         for driver in self._drivers_with(peer):
             if everything or driver.channel.channel_id == message.channel_id:
-                await driver.fail(f"the peer said: {message.text}", at_fault=Side.COUNTERPARTY)
+                reason = f"the peer said: {message.text}"
+                await driver.fail(reason, at_fault=Side.COUNTERPARTY, publishing=False)
         if everything:
             await peer.close()
 

@@ -187,7 +187,8 @@ class ChannelDriver:
     async def fail(self, reason: str, *, at_fault: Side, publishing: bool = True) -> None:
         """End the channel unilaterally, after the fence.
 
-        `publishing=False`: the funding output is spent already.
+        `publishing=False`: the funding output is spent already, or is about to be; otherwise the
+        watch publishes our commitment at the next block.
         """
         if self.phase in (*_OVER, Phase.CLOSED):
             return

@@ -9,6 +9,7 @@ from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx, p2wsh
 from lightspeed.chain import BlockId, Chain, ChainUnavailable, TxInfo
 from lightspeed.channel import Channel, HtlcFailed, HtlcFulfilled, Phase, Side
 from lightspeed.channel.scripts import funding_script
+from lightspeed.errors import StoreError
 from lightspeed.node.closer import Closer
 from lightspeed.node.closing import CloseProgress, CloseState
 from lightspeed.node.driver import ChannelDriver, publish
@@ -107,7 +108,16 @@ class Watch:
             self.fee_rate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
             await self._wallet.sync()
         for driver in tuple(self._drivers()):
-            await self._look_at(driver, moved=moved)
+            try:
+                await self._look_at(driver, moved=moved)
+            except StoreError:
+                raise
+            except Exception:
+                # A fault that one channel meets must not leave the others unwatched.
+                _log.exception(
+                    "a look at a channel failed",
+                    extra={"channel": driver.channel.channel_id.hex()},
+                )
         self.answered_at = self._clock()
         self._seen = tip
 
