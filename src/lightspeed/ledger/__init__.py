@@ -8,9 +8,10 @@ from lightspeed.ledger.errors import (
     LedgerRolledBack,
     LedgerUnavailable,
 )
-from lightspeed.ledger.interface import BookStatus, FinalState, Ledger, LockElement
+from lightspeed.ledger.interface import BookStatus, FinalState, Ledger
 from lightspeed.ledger.payer_store import PayerStore
 from lightspeed.ledger.sqlite import SQLiteLedger
+from lightspeed.payment import LockElement
 
 __all__ = [
     "BookExists",

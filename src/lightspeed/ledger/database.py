@@ -16,7 +16,7 @@ from lightspeed.ledger.errors import (
     BookNotFenced,
     LedgerRolledBack,
 )
-from lightspeed.ledger.interface import BookStatus, FinalState, LockElement
+from lightspeed.ledger.interface import BookStatus, FinalState
 from lightspeed.ledger.schema import SCHEMA_VERSION, TABLES
 from lightspeed.payment import (
     UNTOUCHED,
@@ -25,6 +25,7 @@ from lightspeed.payment import (
     BookState,
     BookTerms,
     Credential,
+    LockElement,
     LockRecord,
     PaymentRefused,
     Price,

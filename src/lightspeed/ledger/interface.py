@@ -2,22 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from lightspeed.payment import Book, BookState, Credential, Price, Receipt
+from lightspeed.payment import Book, BookState, Credential, LockElement, Price, Receipt
 
-__all__ = ["BookStatus", "FinalState", "Ledger", "LockElement"]
-
-
-class LockElement(NamedTuple):
-    """The deepest redeemed element e(lock, unit); `unit` is counted within the lock."""
-
-    lock: int
-    unit: int
-    element: bytes
-
-    def __repr__(self) -> str:
-        return f"LockElement(lock={self.lock}, unit={self.unit})"
+__all__ = ["BookStatus", "FinalState", "Ledger"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +23,10 @@ class BookStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalState:
-    """What a fenced book ends with: one element for every touched lock, ascending."""
+    """What a fenced book ends with: the deepest redeemed element of every touched lock, ascending.
+
+    `payment.final_elements` picks those that prove what was paid.
+    """
 
     status: BookStatus
     elements: tuple[LockElement, ...] = field(repr=False)

@@ -17,8 +17,8 @@ from typing import Self, TypeVar
 
 from lightspeed.ledger.database import LedgerDatabase, Outcome, Request
 from lightspeed.ledger.errors import LedgerUnavailable
-from lightspeed.ledger.interface import BookStatus, FinalState, LockElement
-from lightspeed.payment import DEFAULT_MAX_COUNT, Book, Credential, Price, Receipt
+from lightspeed.ledger.interface import BookStatus, FinalState
+from lightspeed.payment import DEFAULT_MAX_COUNT, Book, Credential, LockElement, Price, Receipt
 
 __all__ = ["SQLiteLedger"]
 

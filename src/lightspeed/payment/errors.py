@@ -15,6 +15,7 @@ LightspeedError
 │   │   ├── ExposureExceeded    exposure
 │   │   ├── TooFar              too-far
 │   │   └── WrongSecret         wrong-secret
+│   ├── ProofRefused            what a payee settles or closes a book with proves nothing
 │   ├── TermsError              a book's terms or lock data do not parse or break a limit
 │   └── ReceiptError            a `Lightspeed-Receipt` does not parse
 └── LocalError
@@ -37,6 +38,7 @@ __all__ = [
     "MalformedCredential",
     "NoPayment",
     "PaymentRefused",
+    "ProofRefused",
     "ReceiptError",
     "TermsError",
     "TooFar",
@@ -163,6 +165,10 @@ class WrongSecret(PaymentRefused):
     def __init__(self, lock: int) -> None:
         super().__init__(f"wrong secret for lock {lock}")
         self.lock = lock
+
+
+class ProofRefused(RemoteError, ValueError):
+    """Elements that a payee settles or closes a book with are not what it says."""
 
 
 class TermsError(RemoteError, ValueError):
