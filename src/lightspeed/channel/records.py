@@ -5,6 +5,7 @@ Only this code reads it back. Records beside it (`Put`) belong to whoever made t
 
 import json
 from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any, get_type_hints
 
 from cattrs import Converter
@@ -52,7 +53,9 @@ def _is_message(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Message)
 
 
+@lru_cache(maxsize=64)
 def _converter(extensions: Extensions) -> Converter:
+    """Kept, because making one generates code: it took longer than anything else in a turn."""
     codec = channel_codec(extensions)
     converter = make_converter()
     converter.register_unstructure_hook(PublicKey, lambda key: key.data.hex())
@@ -170,6 +173,7 @@ def load_channel(data: bytes, extensions: Extensions, lookup: Lookup) -> Channel
     return state
 
 
+@cache
 def _stored_fields() -> dict[str, Any]:
     hints = get_type_hints(ChannelState)
     return {name: hints[name] for name in hints if name not in ("session", "extension_states")}
