@@ -16,12 +16,12 @@ from lightspeed.channel import (
     identify,
 )
 from lightspeed.channel.commitment import NotACommitment
-from lightspeed.channel.graph import HtlcKey
+from lightspeed.channel.graph import Anchor, HtlcKey
 from lightspeed.node.closing import CloseKind
 from lightspeed.node.observation import Observation
 from lightspeed.node.own_transactions import OwnTransactions
 
-__all__ = ["ClosingChannel", "identified"]
+__all__ = ["ClosingChannel", "holder_anchor", "identified"]
 
 _logger = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ class ClosingChannel:
 
     def mature(self) -> list[Remedy]:
         return [remedy for remedy in self.remedies if remedy.mature_height <= self.tip.height + 1]
+
+
+def holder_anchor(kind: CloseKind) -> Anchor:
+    """The graph's key of our anchor on the commitment."""
+    return Anchor(broadcaster=kind is CloseKind.HOLDER)
 
 
 def identified(channel: Channel, tx: Tx, lookup: Lookup) -> tuple[CloseKind, OnChain | None]:

@@ -6,8 +6,8 @@ each step, so that a reorganisation, a restart or a lost broadcast needs no code
 
 from collections.abc import Mapping, Sequence
 
-from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, OutPoint, fee_rate_of
-from lightspeed.chain import BlockId, BroadcastRefused, Chain
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, OutPoint, Tx, fee_rate_of
+from lightspeed.chain import BlockId, Chain
 from lightspeed.chain import Spend as ChainSpend
 from lightspeed.channel import (
     Channel,
@@ -20,12 +20,14 @@ from lightspeed.channel import (
     remedies_without_state,
 )
 from lightspeed.channel.sweeps import SweepTooSmall
+from lightspeed.node.bumping import anchor_handle, p2a_handle
 from lightspeed.node.close_report import progress_of
-from lightspeed.node.close_view import ClosingChannel, identified
+from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
 from lightspeed.node.closing import CloseKind, CloseProgress, CloseState
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.observation import Observation, observe
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
+from lightspeed.node.publishing import LATER_BLOCKS, SOON_BLOCKS, Publisher
 from lightspeed.node.store import NodeStore
 from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking
 from lightspeed.node.wallet import Wallet
@@ -35,12 +37,6 @@ __all__ = ["CLOSING_TABLE", "Closer"]
 
 CLOSING_TABLE = "closing"
 """Key: channel id. The script that everything of this channel is swept to."""
-
-_SOON_BLOCKS = 2
-"""Confirmation target of what the counterparty could take first."""
-_LATER_BLOCKS = 6
-_MIN_BUMP = FeeRate(253)
-"""A replacement pays at least 1 sat/vB more (BIP 125, rule 4)."""
 
 
 class Closer:
@@ -60,7 +56,7 @@ class Closer:
         self._wallet = wallet
         self._chain = chain
         self._safe_depth = safe_depth
-        self._bump_after_blocks = bump_after_blocks
+        self._publisher = Publisher(wallet, chain, bump_after_blocks=bump_after_blocks)
 
     async def step(
         self,
@@ -77,29 +73,29 @@ class Closer:
         tip = await self._chain.tip()
         spend = await self._chain.outspend(channel.state.config.funding_outpoint)
         if spend is None:
-            problems = await self._publish_own_commitment(channel)
-            return CloseProgress(state=CloseState.OPEN, tip_height=tip.height, problems=problems)
+            return await self._unspent(channel, tip)
         close = await self._look(channel, tip, spend, preimages, lock_secrets)
+        await self._publish_commitment(close)
         await self._publish(close)
         await self._sweep(close)
         progress = progress_of(close, safe_depth=self._safe_depth)
         if progress.state is CloseState.DONE:
             for own in close.own:
                 if all(close.spender(i.outpoint) != own.tx.txid for i in own.tx.inputs):
-                    self._forget(close, own)
+                    self._publisher.forget(close, own)
         return progress
 
-    # --- what there is --------------------------------------------------------------------
-
-    async def _publish_own_commitment(self, channel: Channel) -> tuple[str, ...]:
+    async def _unspent(self, channel: Channel, tip: BlockId) -> CloseProgress:
         """A channel that failed has its commitment published until something spends the funding."""
-        if channel.state.phase is not Phase.FAILED:
-            return ()
-        try:
-            await self._chain.broadcast(channel.holder_commitment_tx())
-        except BroadcastRefused as refused:
-            return (f"commitment refused: {refused.reason}",)
-        return ()
+        problems: tuple[str, ...] = ()
+        if channel.state.phase is Phase.FAILED:
+            spend = ChainSpend(channel.holder_commitment_tx(), 0, None)
+            close = await self._look(channel, tip, spend, {}, {})
+            await self._publish_commitment(close)
+            problems = tuple(close.problems)
+        return CloseProgress(state=CloseState.OPEN, tip_height=tip.height, problems=problems)
+
+    # --- what there is --------------------------------------------------------------------
 
     async def _look(
         self,
@@ -119,6 +115,7 @@ class Closer:
                 self._chain,
                 spend.tx,
                 frozen=onchain.built.frozen if onchain else None,
+                holder_anchor=holder_anchor(kind),
                 destination_script=destination_script,
             )
             facts = Facts(
@@ -153,6 +150,20 @@ class Closer:
 
     # --- complete transactions ------------------------------------------------------------
 
+    async def _publish_commitment(self, close: ClosingChannel) -> None:
+        """Ours only, until it is confirmed: the other side's is the other side's cost."""
+        if close.kind is not CloseKind.HOLDER or close.spend.confirmed or close.onchain is None:
+            return
+        frozen = close.onchain.built.frozen
+        tx = close.spend.tx
+        paid = close.channel.state.config.funding_sat - sum(o.value for o in tx.outputs)
+        await self._publisher.support(
+            close,
+            _complete(tx, "commitment", Sat(paid), close.tip.height),
+            handle=anchor_handle(close.channel, frozen, holder_anchor(close.kind)),
+            in_mempool=False,
+        )
+
     async def _publish(self, close: ClosingChannel) -> None:
         for remedy in close.mature():
             if not isinstance(remedy, Publication):
@@ -161,27 +172,14 @@ class Closer:
             own = close.own.get(tx.txid)
             if own is None:
                 fee = close.observation.fee_sat(tx) or Sat(0)
-                own = OwnTransaction(
-                    tx=tx,
-                    purpose=remedy.purpose,
-                    fee_sat=fee,
-                    feerate_per_kw=fee_rate_of(fee, tx.weight),
-                    built_height=close.tip.height,
-                )
+                own = _complete(tx, remedy.purpose, fee, close.tip.height)
                 close.own.add(own)
-            if close.spender(tx.inputs[0].outpoint) != tx.txid:
-                await self._broadcast(close, own)
-
-    async def _broadcast(self, close: ClosingChannel, own: OwnTransaction) -> bool:
-        try:
-            await self._chain.broadcast(own.tx)
-        except BroadcastRefused as refused:
-            close.problem(f"{own.purpose} refused: {refused}", own.tx)
-            if "missingorspent" in refused.reason and own.tx.txid in close.own:
-                self._forget(close, own)  # an input is gone: made anew at the next step
-            return False
-        self._wallet.note_broadcast(own.tx)
-        return True
+            await self._publisher.support(
+                close,
+                own,
+                handle=p2a_handle(tx),
+                in_mempool=close.spender(tx.inputs[0].outpoint) == tx.txid,
+            )
 
     # --- transactions of our own making ---------------------------------------------------
 
@@ -203,7 +201,7 @@ class Closer:
             destination_script=close.destination_script,
         ):
             urgent = any(sweep.spend.outpoint in contestable for sweep in batch)
-            rate = await self._fee_rate(_SOON_BLOCKS if urgent else _LATER_BLOCKS)
+            rate = await self._publisher.fee_rate(SOON_BLOCKS if urgent else LATER_BLOCKS)
             paying = [sweep for sweep in batch if is_worth_taking(sweep.spend, rate)]
             await self._make(close, paying, rate)
 
@@ -215,12 +213,12 @@ class Closer:
         for own in close.own:
             spent = [i.outpoint for i in own.tx.inputs if i.outpoint in close.observation.outputs]
             if any(o in confirmed and close.spender(o) != own.tx.txid for o in spent):
-                self._forget(close, own)
+                self._publisher.forget(close, own)
                 continue
             if not spent or any(outpoint not in wanted for outpoint in spent):
                 continue  # confirmed, or of a branch of the chain that is gone for now
             if len(spent) > 1 and contested.intersection(spent):
-                self._forget(close, own)
+                self._publisher.forget(close, own)
                 continue
             if any(close.spender(o) not in (None, own.tx.txid) for o in spent) and not (
                 contested.intersection(spent)
@@ -228,16 +226,15 @@ class Closer:
                 close.own.remove(own)  # killed between a replacement and its bookkeeping
                 continue
             covered.update(spent)
-            age_blocks = close.tip.height - own.built_height
-            patience = 1 if contested.intersection(spent) else self._bump_after_blocks
-            if age_blocks >= patience:
-                rate = await self._fee_rate(_SOON_BLOCKS)
-                bumped = FeeRate(own.feerate_per_kw + max(own.feerate_per_kw // 4, _MIN_BUMP))
-                sweeps = [wanted[outpoint] for outpoint in spent]
-                if await self._make(close, sweeps, max(rate, bumped), replaces=own):
-                    continue
+            rate = await self._publisher.fee_rate(SOON_BLOCKS)
+            rise = self._publisher.raised(
+                own, rate, height=close.tip.height, contested=bool(contested.intersection(spent))
+            )
+            sweeps = [wanted[outpoint] for outpoint in spent]
+            if rise is not None and await self._make(close, sweeps, rise, replaces=own):
+                continue
             if any(close.spender(outpoint) != own.tx.txid for outpoint in spent):
-                await self._broadcast(close, own)
+                await self._publisher.broadcast(close, own)
         return covered
 
     async def _make(
@@ -270,7 +267,7 @@ class Closer:
             built_height=close.tip.height,
         )
         close.own.add(own)
-        accepted = await self._broadcast(close, own)
+        accepted = await self._publisher.broadcast(close, own)
         if replaces is not None:
             loser = replaces if accepted else own
             self._wallet.note_replaced(loser.tx)
@@ -278,14 +275,16 @@ class Closer:
                 close.own.remove(loser)
         return accepted
 
-    def _forget(self, close: ClosingChannel, own: OwnTransaction) -> None:
-        """It cannot confirm any more: its coins are free."""
-        close.own.remove(own)
-        self._wallet.note_replaced(own.tx)
-        self._wallet.release(own.tx)
 
-    async def _fee_rate(self, target_blocks: int) -> FeeRate:
-        return max(FEE_RATE_FLOOR, await self._chain.fee_rate(target_blocks))
+def _complete(tx: Tx, purpose: str, fee_sat: Sat, height: int) -> OwnTransaction:
+    """One whose fee we cannot choose."""
+    return OwnTransaction(
+        tx=tx,
+        purpose=purpose,
+        fee_sat=fee_sat,
+        feerate_per_kw=fee_rate_of(fee_sat, tx.weight),
+        built_height=height,
+    )
 
 
 def _purpose(sweeps: Sequence[Sweep]) -> str:

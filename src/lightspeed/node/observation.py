@@ -27,7 +27,7 @@ class Observation:
     """A closing channel's outputs, and the spends of them that the chain shows now."""
 
     outputs: Mapping[OutPoint, TxOut]
-    """Of the commitment but the anchors, and of the transactions that spend those."""
+    """Of the commitment but the other side's anchor, and of what spends those."""
     spends: Mapping[OutPoint, ChainSpend]
     """Confirmed, and in the mempool."""
 
@@ -58,7 +58,12 @@ class Observation:
 
 
 async def observe(
-    chain: Chain, tx: Tx, *, frozen: Frozen | None, destination_script: bytes
+    chain: Chain,
+    tx: Tx,
+    *,
+    frozen: Frozen | None,
+    holder_anchor: Anchor,
+    destination_script: bytes,
 ) -> Observation:
     """The spends of `tx`'s outputs, and of what they became that is still the channel's.
 
@@ -82,7 +87,11 @@ async def observe(
             if spend is not None:
                 spends[outpoint] = spend
 
-    await look(tx, [n for n in range(len(tx.outputs)) if not _is_anchor(frozen, n)])
+    def is_foreign_anchor(vout: int) -> bool:
+        key = frozen.outputs[vout].key if frozen else None
+        return isinstance(key, Anchor) and key != holder_anchor
+
+    await look(tx, [vout for vout in range(len(tx.outputs)) if not is_foreign_anchor(vout)])
     children: dict[bytes, tuple[Tx, set[int]]] = {}
     for outpoint, spend in spends.items():
         _, vouts = children.setdefault(spend.txid, (spend.tx, set()))
@@ -90,10 +99,6 @@ async def observe(
     for child, vouts in children.values():
         await look(child, sorted(vouts))
     return Observation(outputs=outputs, spends=spends)
-
-
-def _is_anchor(frozen: Frozen | None, vout: int) -> bool:
-    return frozen is not None and isinstance(frozen.outputs[vout].key, Anchor)
 
 
 def _channel_outputs(frozen: Frozen | None, outpoint: OutPoint, spend: ChainSpend) -> set[int]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lightspeed.bitcoin import FeeRate, Tx
+from lightspeed.bitcoin import FeeRate, OutPoint, Tx
 from lightspeed.channel import StateError
 from lightspeed.node.store import NodeStore
 from lightspeed.units import Sat
@@ -72,6 +72,13 @@ class OwnTransactions:
 
     def get(self, txid: bytes) -> OwnTransaction | None:
         return self._by_txid.get(txid)
+
+    def spender(self, outpoint: OutPoint) -> OwnTransaction | None:
+        """That which spends `outpoint`, if there is one."""
+        for own in self:
+            if any(txin.outpoint == outpoint for txin in own.tx.inputs):
+                return own
+        return None
 
     def add(self, transaction: OwnTransaction) -> None:
         """Durably, before it is published."""

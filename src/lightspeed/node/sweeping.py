@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, dust_limit, fee_for_weight
 from lightspeed.channel import Spend, Sweep, split_spends, sweep_transaction
+from lightspeed.channel.sweeps import SweepTooSmall
 from lightspeed.channel.weights import output_weight, transaction_weight
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
@@ -33,10 +34,11 @@ def batches(
     counterparty could spend now (contestable) do not share a transaction with those that it
     cannot. HTLC transactions share one only where their signed locktimes are the same.
     """
+    alone: list[Sweep] = []
     shared: dict[tuple[bool, int | None], list[Sweep]] = {}
     for sweep in sweeps:
         if sweep.spend.outpoint in contested:
-            yield (sweep,)
+            alone.append(sweep)
             continue
         locktime = sweep.spend.locktime if sweep.spend.paired_output else None
         kind = (sweep.spend.outpoint in contestable, locktime)
@@ -47,6 +49,8 @@ def batches(
         spends = [sweep.spend for sweep in together]
         for part in split_spends(spends, destination_script=destination_script, **limit):
             yield tuple(by_outpoint[spend.outpoint] for spend in part)
+    for sweep in alone:  # last: what may be lost anyway does not take the others' coins
+        yield (sweep,)
 
 
 async def build_sweep(
@@ -60,7 +64,8 @@ async def build_sweep(
     """The transaction and its fee. HTLC transactions pay none themselves: coins join them.
 
     `coins` are the wallet's, used first, as in the transaction that this one replaces. Raises
-    `InsufficientFunds`, and what `sweep_transaction` raises.
+    `InsufficientFunds`, and what `sweep_transaction` raises; `SweepTooSmall` also when the fee is
+    more than what is taken is worth.
     """
     added: list[Spend] = []
     if any(spend.paired_output for spend in spends):
@@ -72,10 +77,13 @@ async def build_sweep(
         tx = sweep_transaction(
             inputs, destination_script=destination_script, feerate_per_kw=feerate_per_kw
         )
+        fee, value = fee_paid(tx, inputs), sum(spend.prevout.value for spend in spends)
+        if fee >= value:
+            raise SweepTooSmall(value_sat=value, fee_sat=fee)
     except BaseException:
         wallet.release_coins(coin.outpoint for coin in added)
         raise
-    return tx, fee_paid(tx, inputs)
+    return tx, fee
 
 
 def fee_paid(tx: Tx, spends: Sequence[Spend]) -> Sat:
