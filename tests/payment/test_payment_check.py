@@ -338,24 +338,20 @@ def test_the_short_way_says_what_the_long_way_says(data):
         credential = secret_book.credential(unit, 1)
         if data.draw(st.integers(0, 5)) == 0:
             credential = wrong(credential)
-        options = {
-            "now": data.draw(st.sampled_from([0.0, 0.0, 0.0, 5.0])),
-            "prices": data.draw(
-                st.sampled_from([(), (Price(1_000),), (Price(1_001),), (Price(1, bytes(32)),)])
-            ),
-        }
-        found = outcome(credential, payee.record, options)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(check_module, "_next_unit", lambda *_: None)
-            expected = outcome(credential, payee.record, options)
-        assert found == expected
+        now = data.draw(st.sampled_from([0.0, 0.0, 0.0, 5.0]))
+        prices = data.draw(
+            st.sampled_from([(), (Price(1_000),), (Price(1_001),), (Price(1, bytes(32)),)])
+        )
+        found = outcome(check, credential, payee.record, now=now, prices=prices)
+        each_rule = check_module._check_each_rule
+        assert found == outcome(each_rule, credential, payee.record, now, prices, 4_096)
         if isinstance(found, list):
             payee.record.redeem(found)
 
 
-def outcome(credential, record, options):
+def outcome(judge, *args, **options):
     try:
-        return list(check(credential, record, **options))
+        return list(judge(*args, **options))
     except PaymentRefused as refusal:
         return type(refusal), refusal.args, refusal.book_id, refusal.next_unit
 

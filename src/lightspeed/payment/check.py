@@ -46,10 +46,49 @@ def check(
     one per asset that it is sold for; without any, one unit is enough. Changes nothing. The
     refusal carries the book id and `next_unit` for its receipt.
     """
+    book_id, first_unit, count, element = credential
+    # The usual case in one piece: one unit, the next of its lock, at a price that it pays. What
+    # is not that goes through the rules one by one; they would say the same.
+    if (
+        count == 1
+        and first_unit <= record.limit_unit
+        and book_id == record.book_id
+        and record.state is _OPEN
+        and now < record.open_until
+        and len(element) == ELEMENT_SIZE
+    ):
+        chain_length = record.chain_length
+        lock = (first_unit - 1) // chain_length
+        unit = first_unit - lock * chain_length
+        known = record.locks.get(lock + 1, UNTOUCHED)
+        if (
+            unit == known.deepest + 1
+            and lock >= record.secured_locks
+            and (
+                not prices
+                or (prices[0].amount <= record.unit_value and prices[0].asset == record.asset)
+            )
+        ):
+            at = lock * ELEMENT_SIZE
+            end = at + ELEMENT_SIZE
+            if (unit < chain_length or lock_hash(element) == record.lock_hashes[at:end]) and (
+                chain_length == 1 or step(element) == (known.element or record.anchors[at:end])
+            ):
+                return ((lock + 1, unit, unit, element),)
+            refusal = WrongSecret(lock + 1)
+            _tell(refusal, record)
+            raise refusal
+    return _check_each_rule(credential, record, now, prices, max_count)
+
+
+def _check_each_rule(
+    credential: Credential,
+    record: BookRecord,
+    now: float,
+    prices: Sequence[Price],
+    max_count: int,
+) -> list[Part]:
     try:
-        only_part = _next_unit(credential, record, now, prices)
-        if only_part is not None:
-            return (only_part,)
         _check_admission(credential, record, now)
         _check_range(credential, record, prices, max_count)
         parts = _parts(credential, record.chain_length)
@@ -58,49 +97,14 @@ def check(
         _check_distance(parts, record)
         _check_elements(parts, record)
     except PaymentRefused as refusal:
-        refusal.book_id = record.book_id
-        refusal.next_unit = record.next_unit
+        _tell(refusal, record)
         raise
     return parts
 
 
-def _next_unit(
-    credential: Credential, record: BookRecord, now: float, prices: Sequence[Price]
-) -> Part | None:
-    """The usual case in one piece: one unit, the next of its lock, and it pays.
-
-    None, before any hash, for anything else: the checks below judge it and would say the same.
-    """
-    book_id, first_unit, count, element = credential
-    if (
-        count != 1
-        or book_id != record.book_id
-        or record.state is not _OPEN
-        or now >= record.open_until
-        or len(element) != ELEMENT_SIZE
-        or first_unit > record.limit_unit
-    ):
-        return None
-    before = first_unit - 1
-    chain_length = record.chain_length
-    lock = before // chain_length
-    before -= lock * chain_length
-    locks = record.locks
-    known = locks.get(lock + 1, UNTOUCHED) if lock >= record.secured_locks else locks[lock + 1]
-    if before != known.deepest:
-        return None
-    if prices and (prices[0].asset != record.asset or prices[0].amount > record.unit_value):
-        return None
-    at = lock * ELEMENT_SIZE
-    unit = before + 1
-    if unit == chain_length and lock_hash(element) != record.lock_hashes[at : at + ELEMENT_SIZE]:
-        raise WrongSecret(lock + 1)
-    if before:
-        if step(element) != known.element:
-            raise WrongSecret(lock + 1)
-    elif unit < chain_length and step(element) != record.anchors[at : at + ELEMENT_SIZE]:
-        raise WrongSecret(lock + 1)
-    return lock + 1, unit, unit, element
+def _tell(refusal: PaymentRefused, record: BookRecord) -> None:
+    refusal.book_id = record.book_id
+    refusal.next_unit = record.next_unit
 
 
 def _check_admission(credential: Credential, record: BookRecord, now: float) -> None:
