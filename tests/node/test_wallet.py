@@ -22,6 +22,10 @@ from lightspeed.chain import BroadcastRefused, LocalChain, Regtest
 from lightspeed.chain.esplora_server import serving
 from lightspeed.channel import sweep_transaction
 from lightspeed.node.errors import InsufficientFunds, WalletMismatch, WalletUnavailable
+from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
+from lightspeed.node.records import FUNDING_TX_TABLE
+from lightspeed.node.reservations import release_forgotten_coins
+from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
 
@@ -117,6 +121,28 @@ async def test_reserved_coins_are_not_chosen_again(
     again = await wallet.fund(DESTINATION, Sat(60_000), feerate_per_kw=FEE_RATE_FLOOR)
     assert _spent(again) == _spent(first)
     assert wallet.reserved() == _spent(again) | _spent(second) | {third.outpoint}
+
+
+async def test_start_frees_what_no_stored_transaction_spends(
+    wallet: Wallet, regtest: Regtest, tmp_path: Path
+) -> None:
+    await _fill(wallet, regtest, 100_000, 100_000, 100_000)
+    funding, forgotten, sweep = [
+        await wallet.fund(DESTINATION, Sat(60_000), feerate_per_kw=FEE_RATE_FLOOR) for _ in range(3)
+    ]
+    with NodeStore(tmp_path / "node.sqlite") as store:
+        store.put(FUNDING_TX_TABLE, b"channel", funding.serialize())
+        own = OwnTransaction(
+            tx=sweep,
+            purpose="HTLC timeout",
+            fee_sat=Sat(1),
+            feerate_per_kw=FEE_RATE_FLOOR,
+            built_height=1,
+        )
+        OwnTransactions(store, b"channel").add(own)
+        release_forgotten_coins(store, wallet)
+    assert wallet.reserved() == _spent(funding) | _spent(sweep)
+    assert not wallet.reserved() & _spent(forgotten)
 
 
 async def test_coins_of_a_transaction_that_never_arrived_are_ours_again(

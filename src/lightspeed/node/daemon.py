@@ -42,6 +42,7 @@ from lightspeed.node.records import (
     CLOSING_TX_TABLE,
     ChannelRecord,
 )
+from lightspeed.node.reservations import release_forgotten_coins
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
@@ -153,6 +154,7 @@ class Node:
         if genesis is None or genesis.hash != self.config.chain_hash:
             raise ConfigError(f"the chain backend is not on {self.config.network.value}")
         await self.watch.start()
+        release_forgotten_coins(self._store, self.wallet)
         for channel_id, data in self._store.scan(CHANNEL_RECORD_TABLE):
             await self._load(channel_id, ChannelRecord.load(data))
         await self.peers.start(host=self.config.listen_host, port=self.config.listen_port)
