@@ -16,25 +16,27 @@ __all__ = ["app"]
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 _HELP = """
-Pay for API calls inside a Lightning channel: one hash per call.
+Pay for API calls inside a Lightning channel, at the price of one hash per call.
 
-A payer and a payee each run a node and share a channel. The payer opens a book in it: money
+A payer and a payee each run a node and share a channel. In it the payer opens a book: money
 divided beforehand into hash-locked claims. From then on every call carries the next secret in a
-header, and the payee's application checks it with one hash. If the channel is closed against
-somebody's will, the chain enforces what was paid.
+header, and the payee's application checks it with one hash, asking nobody. If the channel is
+closed against somebody's will, the chain enforces what was paid.
 
-[bold]See it[/bold]: lightspeed demo
+See all of it happen: lightspeed demo
 
-[bold]By hand[/bold], each line in its own terminal where it serves:
+By hand, on a chain of your own (what serves, in a terminal of its own):
 
-  lightspeed regtest                                     a chain to play on
-  lightspeed node init --data-dir payee --payee-for http://127.0.0.1:8000
-  lightspeed node run --data-dir payee
-  lightspeed node init --data-dir payer --port 9745
-  lightspeed node run --data-dir payer
-  lightspeed regtest fund $(lightspeed node address --data-dir payer) 10000000
-  lightspeed channel open --data-dir payer NODE_ID@127.0.0.1:9735 5000000 --push 50000
-  lightspeed book open --data-dir payer CHANNEL_ID --origin http://127.0.0.1:8000
+\b
+  lightspeed regtest
+  lightspeed node init -d payee --payee-for http://127.0.0.1:8000
+  lightspeed node run -d payee
+  lightspeed node init -d payer --port 9745
+  lightspeed node run -d payer
+  lightspeed regtest fund $(lightspeed node address -d payer) 10000000
+  lightspeed channel open -d payer NODE_ID@127.0.0.1:9735 5000000 --push 50000
+  lightspeed regtest mine 3
+  lightspeed book open -d payer CHANNEL_ID --origin http://127.0.0.1:8000
 """
 
 
@@ -62,7 +64,8 @@ app = typer.Typer(
     cls=_ToldErrors,
     help=_HELP,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

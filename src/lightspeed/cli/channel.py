@@ -95,7 +95,7 @@ def close(
     data_dir: DataDir,
     channel_id: ChannelId,
     force: Annotated[
-        bool, typer.Option(help="Publish our commitment, without asking the peer.")
+        bool, typer.Option("--force", help="Publish our commitment, without asking the peer.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

@@ -46,7 +46,7 @@ def init(
     api_port: Annotated[
         int | None,
         typer.Option(
-            min=1, max=65_535, help="Of its own API, on loopback.", show_default="the port above"
+            min=1, max=65_535, help="Of its own API, on loopback.", show_default="--port + 1"
         ),
     ] = None,
     payee_for: Annotated[

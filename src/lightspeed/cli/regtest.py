@@ -12,7 +12,7 @@ __all__ = ["app"]
 _DEFAULT_PORT = 3002
 _DEFAULT_URL = f"http://127.0.0.1:{_DEFAULT_PORT}"
 
-app = typer.Typer(help="A regtest chain on this machine: no money, blocks on request.")
+app = typer.Typer()
 
 UrlOption = Annotated[
     str,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Counts", "PerCall"]
 
-_KEEPALIVE = frozenset({"ping", "pong"})
-"""Of the connection, not of a call (BOLT 1)."""
+_KEEPALIVE = frozenset({"Ping", "Pong"})
+"""The connection's, not a call's (BOLT 1, "The `ping` and `pong` Messages")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class Counts:
     signatures: int = 0
     """Made by the nodes' signers: commitments, HTLC transactions, children, invoices."""
     messages: Mapping[str, int] = field(default_factory=dict)
-    """Sent by either node to the other, by type."""
+    """Sent by either node to the other, by the class of message."""
     local_calls: Mapping[str, int] = field(default_factory=dict)
     """Requests to the nodes' APIs, by what was asked."""
     http_requests: int = 0

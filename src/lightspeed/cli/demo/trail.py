@@ -94,6 +94,7 @@ class _Sweep:
     owners: set[Closer] = field(default_factory=set)
     purposes: set[str] = field(default_factory=set)
     anchors_sat: int = 0
+    likely: Closer | None = None
 
     @property
     def scripts(self) -> set[str]:
@@ -145,7 +146,7 @@ class _Walk:
             spender = await self._known(spend["txid"])
             witness = [bytes.fromhex(item) for item in spender["vin"][spend["vin"]]["witness"]]
             if out["scriptpubkey_type"] == _P2A_TYPE:
-                self._sweep(spender, None, "P2A", anchor_sat=out["value"])
+                self._sweep(spender, None, "P2A", anchor_sat=out["value"], likely=Closer.PAYEE)
             elif len(witness) == 4:  # signature, secret, script, control block
                 self.claimed[hashlib.sha256(witness[1]).digest()] = out["value"]
                 self._sweep(spender, Closer.PAYEE, "claim")
@@ -163,7 +164,7 @@ class _Walk:
         elif script[-1:] == bytes([_OP_CHECKSEQUENCEVERIFY]):
             self._sweep(spender, self.closed_by.other, "sweep of the balance")
         elif out["value"] == _ANCHOR_SAT:
-            self._sweep(spender, None, "anchor", anchor_sat=out["value"])
+            self._sweep(spender, None, "anchor", anchor_sat=out["value"], likely=self.closed_by)
         else:
             raise StrangeSpend(f"{spend['txid']} spends an output that the channel does not have")
 
@@ -181,11 +182,20 @@ class _Walk:
         self.movements[txid] = _movement(tx, what, None)
         return tx
 
-    def _sweep(self, tx: Json, owner: Closer | None, what: str, *, anchor_sat: int = 0) -> None:
-        """`owner` None: an output that anybody may take."""
+    def _sweep(
+        self,
+        tx: Json,
+        owner: Closer | None,
+        what: str,
+        *,
+        anchor_sat: int = 0,
+        likely: Closer | None = None,
+    ) -> None:
+        """`owner` None: an output that shows no owner; `likely` has a reason to take it."""
         sweep = self.sweeps.setdefault(tx["txid"], _Sweep(tx))
         sweep.purposes.add(what)
         sweep.anchors_sat += anchor_sat
+        sweep.likely = sweep.likely or likely
         if owner is not None:
             sweep.owners.add(owner)
 
@@ -218,6 +228,8 @@ class _Walk:
         if not owners:
             alike = [other for other in self.sweeps.values() if other.scripts & sweep.scripts]
             owners = {owner for other in alike for owner in other.owners}
+        if not owners and sweep.likely:
+            owners = {sweep.likely}
         if len(owners) != 1:
             raise StrangeSpend(f"{sweep.tx['txid']} takes outputs of {len(owners)} parties")
         return next(iter(owners))
