@@ -24,7 +24,15 @@ from lightspeed.channel.commitment import obscuring_factor
 from lightspeed.channel.graph import HtlcKey
 from lightspeed.channel.keys import ChannelSecrets
 from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
-from lightspeed.payment import MAX_LOCKS, MAX_WINDOW, BookTerms, Credential, Scheme
+from lightspeed.lsf.messages import LockElementField
+from lightspeed.payment import (
+    MAX_LOCKS,
+    MAX_WINDOW,
+    BookTerms,
+    Credential,
+    LockElement,
+    Scheme,
+)
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import Codec, FeeRange, Message
 from lightspeed.wire.codec import layout_of
@@ -59,6 +67,9 @@ def wire_values(field: Any) -> st.SearchStrategy[Any]:
             return st.lists(wire_values(item), max_size=4).map(tuple)
         case FeeRangeField():
             return st.builds(FeeRange, *[wire_values(UInt(8))] * 2)
+        case LockElementField():
+            sizes = [UInt(4), UInt(2), Fixed(32)]
+            return st.builds(LockElement, *[wire_values(size) for size in sizes])
         case _:
             raise TypeError(f"no strategy for {field!r}")
 

@@ -11,7 +11,9 @@ from lightspeed.channel import ChannelRefusal, ChannelViolation, HtlcReceived
 from lightspeed.lsf import (
     BookAccepted,
     BookUsable,
+    LsfClose,
     LsfOpen,
+    LsfSettle,
     LsfSignatures,
     LsfSignRequest,
     Party,
@@ -494,7 +496,7 @@ def test_messages_of_books_are_refused_without_the_extension() -> None:
 
 
 def test_the_update_messages_are_what_tests_know() -> None:
-    """A new update needs its own tests here."""
+    """A new update needs its own tests; settle and close have theirs in test_lsf_settling.py."""
     (lsf,) = channel_of(open_lsf_pair().funder).extensions
-    assert lsf.updates == (LsfOpen,)
+    assert lsf.updates == (LsfOpen, LsfSettle, LsfClose)
     assert {UpdateAddHtlc, UpdateFee, CommitmentSigned}.isdisjoint(lsf.messages)

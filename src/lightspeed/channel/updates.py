@@ -71,7 +71,7 @@ def add_update(turn: Turn, sender: Side, update: Message) -> None:
     turn.append_update(sender, update)
     if isinstance(update, UpdateAddHtlc):
         _count_htlc(turn, sender)
-    _check_next_commitments(turn, sender, before_msat=before_msat)
+    _check_next_commitments(turn, sender, update, before_msat=before_msat)
 
 
 def _everything(turn: Turn) -> Included:
@@ -146,7 +146,7 @@ def _check_fee_update(turn: Turn, sender: Side, update: UpdateFee) -> None:
         raise ChannelViolation(f"{pending} fee updates wait for a commitment already")
 
 
-def _check_next_commitments(turn: Turn, sender: Side, *, before_msat: int) -> None:
+def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before_msat: int) -> None:
     """The commitments that will include the update: can everybody pay what they have to?
 
     `before_msat` is the sender's balance without the update: who takes nothing out of it
@@ -167,7 +167,8 @@ def _check_next_commitments(turn: Turn, sender: Side, *, before_msat: int) -> No
         if spends and sheet.balance_msat(sender) < sat_to_msat(reserve_sat):
             raise ChannelViolation("the update takes the balance below the channel reserve")
         if sender is config.funder:
-            _check_fee(turn, sheet, broadcaster, reserve_sat=reserve_sat, careful=spends)
+            owed_sat = reserve_sat if spends or isinstance(update, UpdateFee) else Sat(0)
+            _check_fee(turn, sheet, broadcaster, reserve_sat=owed_sat, careful=spends)
         elif spends and sender is Side.HOLDER:
             # BOLT 2 lets the fundee add what the funder can no longer pay for; we do not.
             _check_fee(turn, sheet, broadcaster, reserve_sat=Sat(0), careful=False)

@@ -3,7 +3,13 @@
 Pure. Scheme `outputs`; Paper 2.1. `LightspeedFunding` is what a channel is opened with.
 """
 
-from lightspeed.lsf.books import accepted_books, usable_books
+from lightspeed.lsf.books import (
+    accepted_books,
+    close_requests,
+    closed_books,
+    settled_locks,
+    usable_books,
+)
 from lightspeed.lsf.claims import (
     CLAIM_INPUT_WEIGHT,
     LockSettled,
@@ -15,7 +21,14 @@ from lightspeed.lsf.claims import (
     refund_spend,
 )
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
-from lightspeed.lsf.events import BookAccepted, BookRejected, BookUsable
+from lightspeed.lsf.events import (
+    BookAccepted,
+    BookClosed,
+    BookRejected,
+    BookSettled,
+    BookUsable,
+    CloseRequested,
+)
 from lightspeed.lsf.extension import LightspeedFunding
 from lightspeed.lsf.keys import (
     BookKeys,
@@ -41,10 +54,13 @@ from lightspeed.lsf.limits import (
 from lightspeed.lsf.messages import (
     LSF_MESSAGES,
     LsfAccept,
+    LsfClose,
+    LsfCloseRequest,
     LsfLocks,
     LsfOpen,
     LsfPropose,
     LsfReject,
+    LsfSettle,
     LsfSignatures,
     LsfSignRequest,
     Party,
@@ -61,6 +77,7 @@ from lightspeed.lsf.micropayment import (
 from lightspeed.lsf.negotiation import LsfParameters, offered_party
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.settlement import Settlement
+from lightspeed.lsf.settling import next_close, next_settle
 from lightspeed.lsf.state import BOOK_TABLE, LsfContent, LsfState, OpenBook
 
 __all__ = [
@@ -75,16 +92,21 @@ __all__ = [
     "P2A_SAT",
     "REGTEST_RULES",
     "BookAccepted",
+    "BookClosed",
     "BookKeys",
     "BookRefused",
     "BookRejected",
+    "BookSettled",
     "BookUsable",
     "ChunksOutOfOrder",
+    "CloseRequested",
     "DelayRules",
     "LightspeedFunding",
     "LockSettled",
     "LsfAccept",
     "LsfBasepoints",
+    "LsfClose",
+    "LsfCloseRequest",
     "LsfContent",
     "LsfKey",
     "LsfKeys",
@@ -93,6 +115,7 @@ __all__ = [
     "LsfParameters",
     "LsfPropose",
     "LsfReject",
+    "LsfSettle",
     "LsfSignRequest",
     "LsfSignatures",
     "LsfState",
@@ -111,14 +134,19 @@ __all__ = [
     "check_claim_cost",
     "check_payee_delay",
     "claim_spend",
+    "close_requests",
+    "closed_books",
     "default_refund_delay_blocks",
     "lsf_amount",
     "lsf_private_key",
     "lsf_refund_spend",
     "lsf_revocation_spend",
     "micropayment_weight",
+    "next_close",
+    "next_settle",
     "offered_party",
     "p2a_spend",
     "refund_spend",
+    "settled_locks",
     "usable_books",
 ]

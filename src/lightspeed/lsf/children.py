@@ -9,7 +9,6 @@ from lightspeed.bitcoin import BadSignature
 from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import ChannelView, CommitmentContext
 from lightspeed.channel.graph import Frozen, Output
-from lightspeed.channel.side import Side
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE
 from lightspeed.lsf.collect import SignatureCollector, signature_messages
 from lightspeed.lsf.errors import ChunksOutOfOrder
@@ -39,8 +38,7 @@ EXTENSION_NAME = "lsf"
 
 def broadcasting_party(state: LsfState, context: CommitmentContext) -> Party:
     """Whose commitment it is."""
-    holder = state.parameters.holder
-    return holder if context.broadcaster is Side.HOLDER else holder.other
+    return state.party(context.broadcaster)
 
 
 def lsf_keys(state: LsfState, context: CommitmentContext) -> LsfKeys:

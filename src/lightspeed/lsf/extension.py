@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, PublicKey
-from lightspeed.channel.commitment import ANCHOR_SAT, commitment_fee
-from lightspeed.channel.config import ChannelConfig
-from lightspeed.channel.effects import Notify
 from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import (
     ChannelView,
@@ -21,8 +18,7 @@ from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.turn import Turn
 from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
-from lightspeed.lsf import children
-from lightspeed.lsf.events import BookUsable
+from lightspeed.lsf import children, requests, updates
 from lightspeed.lsf.limits import (
     CHAIN_RULES,
     DEFAULT_MAX_EXPOSURE_SAT,
@@ -32,10 +28,13 @@ from lightspeed.lsf.limits import (
 from lightspeed.lsf.messages import (
     LSF_MESSAGES,
     LsfAccept,
+    LsfClose,
+    LsfCloseRequest,
     LsfLocks,
     LsfOpen,
     LsfPropose,
     LsfReject,
+    LsfSettle,
     LsfSignatures,
     LsfSignRequest,
     Party,
@@ -46,20 +45,17 @@ from lightspeed.lsf.resolution import resolve
 from lightspeed.lsf.state import (
     LsfContent,
     LsfState,
-    OpenBook,
     dump_content,
     dump_state,
     load_content,
     load_state,
 )
+from lightspeed.lsf.updates import LsfUpdate
 from lightspeed.payment import Book
-from lightspeed.units import Sat, msat_to_sat_floor, sat_to_msat
+from lightspeed.units import Sat
 from lightspeed.wire import Message
 
 __all__ = ["LightspeedFunding"]
-
-_FEERATE_MARGIN = 2
-"""The payee's output stands dust limit and fees at twice the fee rate when a book is opened."""
 
 
 class LightspeedFunding:
@@ -74,7 +70,7 @@ class LightspeedFunding:
     name = children.EXTENSION_NAME
     feature_bit = 338
     messages: tuple[type[Message], ...] = LSF_MESSAGES
-    updates: tuple[type[Message], ...] = (LsfOpen,)
+    updates: tuple[type[Message], ...] = (LsfOpen, LsfSettle, LsfClose)
     request: type[Message] | None = LsfSignRequest
     signatures: type[Message] | None = LsfSignatures
 
@@ -132,6 +128,13 @@ class LightspeedFunding:
         """
         return self._proposals.propose(book)
 
+    def request_close(self, book_id: bytes) -> Callable[[Turn, LsfState], ExtensionStep[LsfState]]:
+        """The payer pays no more from the book: `channel.extend("lsf", ...)`.
+
+        `CloseRequested` tells the payee, after every reconnection again, until `BookClosed`.
+        """
+        return requests.request(book_id)
+
     def receive(
         self, view: ChannelView, state: LsfState, message: Message
     ) -> ExtensionStep[LsfState]:
@@ -144,6 +147,8 @@ class LightspeedFunding:
                 return self._proposals.receive_accept(view, state, message)
             case LsfReject():
                 return self._proposals.receive_reject(state, message)
+            case LsfCloseRequest():
+                return requests.receive(view, state, message)
             case _:
                 raise ChannelViolation(f"{type(message).__name__} out of place")
 
@@ -151,7 +156,8 @@ class LightspeedFunding:
         return state.without_connection()
 
     def reconnected(self, view: ChannelView, state: LsfState) -> ExtensionStep[LsfState]:
-        return self._proposals.repeat(state)
+        step = self._proposals.repeat(state)
+        return replace(step, effects=(*step.effects, *requests.repeat(view, state)))
 
     # --- updates -----------------------------------------------------------------------
     def check_update(
@@ -162,54 +168,25 @@ class LightspeedFunding:
         sender: Side,
         update: Message,
     ) -> None:
-        assert isinstance(update, LsfOpen)
-        holder = state.parameters.holder
-        if (holder if sender is Side.HOLDER else holder.other) is not Party.PAYER:
-            raise ChannelViolation("only the payer opens books")
-        if update.book_id not in state.books:
-            raise ChannelViolation("lsf_open of a book that was not accepted")
-        if content.has(update.book_id):
-            raise ChannelViolation("lsf_open of a book that is open")
-        if sender is Side.COUNTERPARTY and view.counterparty_shut_down:
-            # It may hold our signature for a closing transaction that knows of no book.
-            raise ChannelViolation("lsf_open after shutdown")
-        if sender is Side.HOLDER:
-            # Only its sender: the payee's own updates and shutdown may cross an lsf_open.
-            if view.shutting_down:
-                raise ChannelViolation("the channel is shutting down")
-            for broadcaster in Side:
-                _check_payee_output(
-                    view,
-                    state,
-                    view.base,
-                    broadcaster,
-                    books=len(content.books) + 1,
-                    feerate_factor=_FEERATE_MARGIN,
-                )
+        assert isinstance(update, LsfUpdate)
+        updates.check(view, state, content, sender, update)
 
     def check_sheet(
         self, view: ChannelView, state: LsfState, sheet: Sheet, broadcaster: Side
     ) -> None:
-        books = len(_content(sheet).books)
-        if books:
-            _check_payee_output(view, state, sheet, broadcaster, books=books, feerate_factor=1)
+        updates.check_sheet(view, state, sheet, broadcaster)
 
     def apply(
         self, state: LsfState, content: LsfContent, sender: Side, update: Message
     ) -> ContentChange[LsfContent]:
-        assert isinstance(update, LsfOpen)
-        amount_msat = sat_to_msat(state.books[update.book_id].amount_sat(settled=0))
-        opened = replace(content, books=(*content.books, OpenBook(update.book_id)))
-        if sender is Side.HOLDER:
-            return ContentChange(content=opened, holder_msat=-amount_msat)
-        return ContentChange(content=opened, counterparty_msat=-amount_msat)
+        assert isinstance(update, LsfUpdate)
+        return updates.apply(state, content, update)
 
     def committed(
         self, view: ChannelView, state: LsfState, sender: Side, update: Message
     ) -> ExtensionStep[LsfState]:
-        assert isinstance(update, LsfOpen)
-        usable = BookUsable(state.books[update.book_id].book)
-        return ExtensionStep(state, effects=(Notify(usable),))
+        assert isinstance(update, LsfUpdate)
+        return updates.committed(state, update)
 
     # --- commitments -------------------------------------------------------------------
     def weight(self, state: LsfState, content: LsfContent) -> int:
@@ -292,43 +269,3 @@ class LightspeedFunding:
                 facts=facts,
             )
         )
-
-
-def _content(sheet: Sheet) -> LsfContent:
-    content = sheet.extensions[LightspeedFunding.name]
-    assert isinstance(content, LsfContent)
-    return content
-
-
-def _check_payee_output(
-    view: ChannelView,
-    state: LsfState,
-    sheet: Sheet,
-    broadcaster: Side,
-    *,
-    books: int,
-    feerate_factor: int,
-) -> None:
-    """The payee has an output of its own on this commitment; `ChannelViolation` if not."""
-    holder = state.parameters.holder
-    payee = Side.HOLDER if holder is Party.PAYEE else Side.COUNTERPARTY
-    cost = 0
-    if view.config.is_funder(payee):
-        cost = _highest_cost(view.config, sheet, books=books, feerate_factor=feerate_factor)
-    amount = msat_to_sat_floor(sheet.balance_msat(payee)) - cost
-    dust_limit = view.config.side(broadcaster).dust_limit_sat
-    if amount < dust_limit:
-        raise ChannelViolation(
-            f"the payee's own output would be {amount} sat, with books it has to be {dust_limit}"
-        )
-
-
-def _highest_cost(config: ChannelConfig, sheet: Sheet, *, books: int, feerate_factor: int) -> int:
-    """What the funder pays for a commitment if no HTLC of it is trimmed."""
-    fee = commitment_fee(
-        feerate_per_kw=FeeRate(sheet.feerate_per_kw * feerate_factor),
-        untrimmed_htlcs=len(sheet.htlcs),
-        anchors=config.anchors,
-        extension_weight=LSF_OUTPUT_WEIGHT * books,
-    )
-    return fee + (2 * ANCHOR_SAT if config.anchors else 0)

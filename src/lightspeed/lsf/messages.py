@@ -1,12 +1,11 @@
-"""The messages of the Lightspeed extension: odd types, refused unless it was negotiated.
+"""The messages of the Lightspeed extension: odd types, refused unless it was negotiated."""
 
-Types 39015, 39017 and 39019 are kept for `lsf_settle`, `lsf_close_request` and `lsf_close`.
-"""
-
+import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, ClassVar
 
+from lightspeed.payment import ELEMENT_SIZE, LockElement
 from lightspeed.wire import (
     MAX_MESSAGE_SIZE,
     U8,
@@ -15,20 +14,28 @@ from lightspeed.wire import (
     U64,
     Array,
     Bytes32,
+    EncodeError,
     Fixed,
     Message,
     PrefixedBytes,
+    Reader,
 )
 
 __all__ = [
     "LSF_MESSAGES",
+    "MAX_CLOSE_ELEMENTS",
     "MAX_LOCK_BYTES_PER_MESSAGE",
+    "MAX_SETTLE_SECRETS",
     "MAX_SIGNATURES_PER_MESSAGE",
+    "LockElementField",
     "LsfAccept",
+    "LsfClose",
+    "LsfCloseRequest",
     "LsfLocks",
     "LsfOpen",
     "LsfPropose",
     "LsfReject",
+    "LsfSettle",
     "LsfSignRequest",
     "LsfSignatures",
     "Party",
@@ -45,6 +52,13 @@ _SIGNATURES_HEADER_SIZE = (
     2 + 32 + 8 + 1 + 2 + 2 + 2
 )  # type, channel, number, whose, first, total, count
 MAX_SIGNATURES_PER_MESSAGE = (MAX_MESSAGE_SIZE - _SIGNATURES_HEADER_SIZE) // 64  # = 1,023
+
+MAX_SETTLE_SECRETS = 2_000
+"""64,060 bytes of the 65,535 of a message."""
+
+_CLOSE_HEADER_SIZE = 2 + 32 + 16 + 4 + 2  # type, channel, book, first lock, count
+_LOCK_ELEMENT = struct.Struct(f">IH{ELEMENT_SIZE}s")  # lock, unit, element
+MAX_CLOSE_ELEMENTS = (MAX_MESSAGE_SIZE - _CLOSE_HEADER_SIZE) // _LOCK_ELEMENT.size  # = 1,723
 
 
 class RejectReason(IntEnum):
@@ -162,6 +176,63 @@ class LsfSignatures(Message):
     signatures: Annotated[tuple[bytes, ...], Array(Fixed(64))]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsfSettle(Message):
+    """Payee: an update that moves the locks from the first unsettled one on to its balance."""
+
+    TYPE: ClassVar[int] = 39015
+
+    channel_id: Bytes32
+    book_id: BookIdField
+    first_lock: U32
+    last_lock: U32
+    secrets: Annotated[tuple[bytes, ...], Array(Fixed(ELEMENT_SIZE))] = field(repr=False)
+    """One for each of the locks; in scheme ladder only the last one's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsfCloseRequest(Message):
+    """Payer: has stopped paying from the book and asks the payee to close it."""
+
+    TYPE: ClassVar[int] = 39017
+
+    channel_id: Bytes32
+    book_id: BookIdField
+
+
+@dataclass(frozen=True, slots=True)
+class LockElementField:
+    """lock u32, unit u16 (counted within the lock, from 1), element 32."""
+
+    def check(self, value: LockElement) -> None:
+        lock, unit, element = value
+        if not (0 <= lock < 1 << 32 and 0 <= unit < 1 << 16 and len(element) == ELEMENT_SIZE):
+            raise EncodeError("a lock, a unit and their element expected")
+
+    def read(self, reader: Reader) -> LockElement:
+        return LockElement(*_LOCK_ELEMENT.unpack(reader.take(_LOCK_ELEMENT.size)))
+
+    def write(self, value: LockElement) -> bytes:
+        return _LOCK_ELEMENT.pack(*value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsfClose(Message):
+    """Payee, after its fence: an update that ends the book, paid to the unit.
+
+    What the elements prove moves to its balance, the rest back to the payer.
+    """
+
+    TYPE: ClassVar[int] = 39019
+
+    channel_id: Bytes32
+    book_id: BookIdField
+    first_lock: U32
+    """The first lock not settled."""
+    elements: Annotated[tuple[LockElement, ...], Array(LockElementField())] = field(repr=False)
+    """As `payment.final_elements` picks them."""
+
+
 LSF_MESSAGES: tuple[type[Message], ...] = (
     LsfPropose,
     LsfLocks,
@@ -170,4 +241,7 @@ LSF_MESSAGES: tuple[type[Message], ...] = (
     LsfOpen,
     LsfSignRequest,
     LsfSignatures,
+    LsfSettle,
+    LsfCloseRequest,
+    LsfClose,
 )

@@ -88,8 +88,9 @@ class Proposals:
             raise ChannelRefusal("the book was made for another channel")
         if book.book_id in state.books:
             raise ChannelRefusal("the book was proposed before")
-        if len(state.books) >= state.parameters.limits.max_books:
-            raise ChannelRefusal(f"the channel has {len(state.books)} books already")
+        books = len(state.live_books)
+        if books >= state.parameters.limits.max_books:
+            raise ChannelRefusal(f"the channel has {books} books already")
         try:
             self._check_terms(view, state, book.terms)
             self._check_claim_cost(book.terms)
@@ -138,6 +139,8 @@ class Proposals:
                 self._check_new(view, state, terms)
             elif known.book.terms != terms:
                 raise BookRefused(RejectReason.BOOK_ID, "the id is that of other terms")
+            elif message.book_id in state.closed:
+                raise BookRefused(RejectReason.BOOK_ID, "the book was closed")
         except BookRefused as refused:
             return self._reject(state, _rejection(message, refused))
         except TermsError as error:
@@ -149,16 +152,15 @@ class Proposals:
     def _check_new(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
         if view.shutting_down:
             raise BookRefused(RejectReason.CLOSING, "the channel is shutting down")
-        if len(state.books) >= state.parameters.limits.max_books:
-            raise BookRefused(
-                RejectReason.POLICY, f"the channel has {len(state.books)} books already"
-            )
+        books = len(state.live_books)
+        if books >= state.parameters.limits.max_books:
+            raise BookRefused(RejectReason.POLICY, f"the channel has {books} books already")
         self._check_terms(view, state, terms)
         self._check_claim_cost(terms)
         foreign = [origin for origin in terms.origins if origin not in self.origins]
         if foreign:
             raise BookRefused(RejectReason.ORIGIN, f"{foreign[0]} is not served here")
-        known = [book.book.terms for book in state.books.values()]
+        known = [book.book.terms for book in state.live_books]
         exposure = Msat(sum(map(exposure_msat, [*known, terms])))
         if exposure > sat_to_msat(self.max_exposure_sat):
             raise BookRefused(

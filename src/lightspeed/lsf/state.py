@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from lightspeed.channel.effects import Put
 from lightspeed.channel.errors import StateError
 from lightspeed.channel.extension import Lookup
+from lightspeed.channel.side import Side
 from lightspeed.lsf.collect import LockCollector, SignatureCollector
 from lightspeed.lsf.messages import LsfReject, Party
 from lightspeed.lsf.negotiation import LsfParameters
@@ -49,8 +50,22 @@ class LsfContent:
 
     books: tuple[OpenBook, ...] = ()
 
-    def has(self, book_id: bytes) -> bool:
-        return any(book.book_id == book_id for book in self.books)
+    def find(self, book_id: bytes) -> OpenBook | None:
+        return next((book for book in self.books if book.book_id == book_id), None)
+
+    def with_opened(self, book_id: bytes) -> "LsfContent":
+        return LsfContent((*self.books, OpenBook(book_id)))
+
+    def with_settled(self, book_id: bytes, locks: int) -> "LsfContent":
+        """Locks 1 to `locks` are in the balances."""
+        return LsfContent(
+            tuple(
+                OpenBook(book_id, locks) if book.book_id == book_id else book for book in self.books
+            )
+        )
+
+    def without(self, book_id: bytes) -> "LsfContent":
+        return LsfContent(tuple(book for book in self.books if book.book_id != book_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +74,11 @@ class LsfState:
 
     parameters: LsfParameters
     books: Mapping[bytes, OutputsBook] = field(default_factory=dict)
-    """Accepted books, in commitments or not yet."""
+    """Every book that was accepted: closed ones too, whose ids and old commitments remain."""
+    closed: Mapping[bytes, int] = field(default_factory=dict)
+    """Those that are irrevocably in no commitment any more -> units that were paid."""
+    close_requested: frozenset[bytes] = frozenset()
+    """Those that the payer has stopped using; until they are closed."""
     proposed: Book | None = None
     """Payer: waits for the answer."""
     rejected: LsfReject | None = None
@@ -73,6 +92,22 @@ class LsfState:
 
     def with_book(self, book: OutputsBook) -> "LsfState":
         return replace(self, books={**self.books, book.book.book_id: book})
+
+    def with_closed(self, book_id: bytes, units: int) -> "LsfState":
+        return replace(
+            self,
+            closed={**self.closed, book_id: units},
+            close_requested=self.close_requested - {book_id},
+        )
+
+    @property
+    def live_books(self) -> tuple[OutputsBook, ...]:
+        """Accepted and not closed: what counts against the limits."""
+        return tuple(book for book_id, book in self.books.items() if book_id not in self.closed)
+
+    def party(self, side: Side) -> Party:
+        holder = self.parameters.holder
+        return holder if side is Side.HOLDER else holder.other
 
     def without_connection(self) -> "LsfState":
         return replace(self, locks=None, ignored=None, signatures={})
@@ -121,6 +156,8 @@ def dump_state(state: LsfState) -> bytes:
     document = {
         "version": _VERSION,
         "books": [book_id.hex() for book_id in state.books],
+        "closed": {book_id.hex(): units for book_id, units in state.closed.items()},
+        "close_requested": sorted(book_id.hex() for book_id in state.close_requested),
         "proposed": state.proposed.book_id.hex() if state.proposed else None,
         "rejected": state.rejected.encode().hex() if state.rejected else None,
     }
@@ -145,12 +182,16 @@ def load_state(parameters: bytes, data: bytes, lookup: Lookup) -> LsfState:
         return LsfState(
             parameters=agreed,
             books=books,
+            closed={
+                bytes.fromhex(book_id): int(units) for book_id, units in document["closed"].items()
+            },
+            close_requested=frozenset(map(bytes.fromhex, document["close_requested"])),
             proposed=_read_book(bytes.fromhex(proposed), lookup)[0] if proposed else None,
             rejected=LsfReject.decode_payload(bytes.fromhex(rejected)[2:]) if rejected else None,
         )
     except StateError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError("stored books do not parse") from error
 
 

@@ -1,0 +1,257 @@
+"""What lsf_open, lsf_settle and lsf_close need, and what they do to a commitment.
+
+    update       by      the payer's balance              the payee's balance
+    lsf_open     payer   pays the whole LSF               -
+    lsf_settle   payee   what the child no longer needs   the locks
+    lsf_close    payee   the rest of the LSF              the units that were paid
+
+A settle or a close refers to a book that is irrevocably open and of which no other update is
+under way: what it moves follows from the book and from itself, whatever crosses it.
+"""
+
+from typing import assert_never
+
+from lightspeed.bitcoin import FeeRate
+from lightspeed.channel.commitment import ANCHOR_SAT, commitment_fee
+from lightspeed.channel.config import ChannelConfig
+from lightspeed.channel.effects import Notify
+from lightspeed.channel.errors import ChannelViolation
+from lightspeed.channel.extension import ChannelView, ContentChange, ExtensionStep
+from lightspeed.channel.sheet import Sheet
+from lightspeed.channel.side import Side
+from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
+from lightspeed.lsf.children import EXTENSION_NAME
+from lightspeed.lsf.events import BookClosed, BookSettled, BookUsable
+from lightspeed.lsf.messages import (
+    MAX_SETTLE_SECRETS,
+    LsfClose,
+    LsfOpen,
+    LsfSettle,
+    Party,
+)
+from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.state import LsfContent, LsfState, OpenBook
+from lightspeed.payment import ProofRefused, Scheme, check_final, check_secret, final_units
+from lightspeed.units import msat_to_sat_floor, sat_to_msat
+
+__all__ = ["LsfUpdate", "apply", "check", "check_sheet", "committed", "content_of"]
+
+LsfUpdate = LsfOpen | LsfSettle | LsfClose
+
+_FEERATE_MARGIN = 2
+"""The payee's output stands dust limit and fees at twice the fee rate when a book is opened."""
+
+
+def content_of(sheet: Sheet) -> LsfContent:
+    content = sheet.extensions[EXTENSION_NAME]
+    assert isinstance(content, LsfContent)
+    return content
+
+
+# --- whether it may be said -----------------------------------------------------------------
+
+
+def check(
+    view: ChannelView, state: LsfState, content: LsfContent, sender: Side, update: LsfUpdate
+) -> None:
+    """`content` has everything that is pending applied. Raises `ChannelViolation`."""
+    match update:
+        case LsfOpen():
+            _check_open(view, state, content, sender, update)
+        case LsfSettle():
+            _check_settle(view, state, content, sender, update)
+        case LsfClose():
+            _check_close(view, state, content, sender, update)
+        case _:
+            assert_never(update)
+
+
+def _check_open(
+    view: ChannelView, state: LsfState, content: LsfContent, sender: Side, update: LsfOpen
+) -> None:
+    if state.party(sender) is not Party.PAYER:
+        raise ChannelViolation("only the payer opens books")
+    if update.book_id not in state.books:
+        raise ChannelViolation("lsf_open of a book that was not accepted")
+    if content.find(update.book_id) is not None:
+        raise ChannelViolation("lsf_open of a book that is open")
+    if update.book_id in state.closed or content_of(view.base).find(update.book_id) is not None:
+        raise ChannelViolation("lsf_open of a book that was closed")
+    if sender is Side.COUNTERPARTY and view.counterparty_shut_down:
+        # It may hold our signature for a closing transaction that knows of no book.
+        raise ChannelViolation("lsf_open after shutdown")
+    if sender is Side.HOLDER:
+        # Only its sender: the payee's own updates and shutdown may cross an lsf_open.
+        if view.shutting_down:
+            raise ChannelViolation("the channel is shutting down")
+        for broadcaster in Side:
+            _check_payee_output(
+                view,
+                state,
+                view.base,
+                broadcaster,
+                books=len(content.books) + 1,
+                feerate_factor=_FEERATE_MARGIN,
+            )
+
+
+def _check_settle(
+    view: ChannelView, state: LsfState, content: LsfContent, sender: Side, update: LsfSettle
+) -> None:
+    book = _quiet_book(view, state, content, sender, update)
+    if not update.first_lock <= update.last_lock < book.locks:
+        raise ChannelViolation(
+            f"lsf_settle of locks {update.first_lock} to {update.last_lock} of {book.locks}; "
+            "the last one ends with lsf_close"
+        )
+    if book.book.terms.scheme is Scheme.LADDER:
+        proved: tuple[int, ...] = (update.last_lock,)
+    else:
+        proved = tuple(range(update.first_lock, update.last_lock + 1))
+    if len(update.secrets) != len(proved) or len(proved) > MAX_SETTLE_SECRETS:
+        raise ChannelViolation(f"lsf_settle with {len(update.secrets)} secrets for {len(proved)}")
+    try:
+        for lock, secret in zip(proved, update.secrets, strict=True):
+            check_secret(book.book, lock, secret)
+    except ProofRefused as refused:
+        raise ChannelViolation(f"lsf_settle: {refused}") from None
+
+
+def _check_close(
+    view: ChannelView, state: LsfState, content: LsfContent, sender: Side, update: LsfClose
+) -> None:
+    book = _quiet_book(view, state, content, sender, update)
+    try:
+        check_final(book.book, update.elements, settled_locks=update.first_lock - 1)
+    except ProofRefused as refused:
+        raise ChannelViolation(f"lsf_close: {refused}") from None
+
+
+def _quiet_book(
+    view: ChannelView,
+    state: LsfState,
+    content: LsfContent,
+    sender: Side,
+    update: LsfSettle | LsfClose,
+) -> OutputsBook:
+    """The payee may settle or close it now; the update continues where the book stands."""
+    if state.party(sender) is not Party.PAYEE:
+        raise ChannelViolation("only the payee settles and closes books")
+    open_book = content_of(view.base).find(update.book_id)
+    if open_book is None:
+        raise ChannelViolation("the book is not irrevocably open")
+    if content.find(update.book_id) != open_book:
+        raise ChannelViolation("another update of the book is under way")
+    if update.first_lock != open_book.settled + 1:
+        raise ChannelViolation(
+            f"{open_book.settled} locks are settled, lock {update.first_lock} is not the next"
+        )
+    return state.books[update.book_id]
+
+
+# --- what it does ---------------------------------------------------------------------------
+
+
+def apply(state: LsfState, content: LsfContent, update: LsfUpdate) -> ContentChange[LsfContent]:
+    """Raises `ChannelViolation` when the book is not where the update says."""
+    book = state.books[update.book_id]
+    match update:
+        case LsfOpen():
+            opened = content.with_opened(update.book_id)
+            price_msat = sat_to_msat(book.amount_sat(settled=0))
+            return _change(state, opened, payer_msat=-price_msat, payee_msat=0)
+        case LsfSettle():
+            settled = _settled_before(content, update).settled
+            rest_sat = book.amount_sat(settled=update.last_lock)
+            freed_msat = sat_to_msat(book.amount_sat(settled=settled)) - sat_to_msat(rest_sat)
+            paid_msat = (update.last_lock - settled) * sat_to_msat(book.lock_amount_sat)
+            after = content.with_settled(update.book_id, update.last_lock)
+        case LsfClose():
+            settled = _settled_before(content, update).settled
+            freed_msat = sat_to_msat(book.amount_sat(settled=settled))
+            terms = book.book.terms
+            units = final_units(terms, update.elements, settled_locks=settled)
+            paid_msat = units * terms.unit_value
+            after = content.without(update.book_id)
+        case _:
+            assert_never(update)
+    return _change(state, after, payer_msat=freed_msat - paid_msat, payee_msat=paid_msat)
+
+
+def _settled_before(content: LsfContent, update: LsfSettle | LsfClose) -> OpenBook:
+    book = content.find(update.book_id)
+    if book is None or book.settled != update.first_lock - 1:
+        raise ChannelViolation("the book is not where the update says")
+    return book
+
+
+def _change(
+    state: LsfState, content: LsfContent, *, payer_msat: int, payee_msat: int
+) -> ContentChange[LsfContent]:
+    if state.parameters.holder is Party.PAYER:
+        return ContentChange(content=content, holder_msat=payer_msat, counterparty_msat=payee_msat)
+    return ContentChange(content=content, holder_msat=payee_msat, counterparty_msat=payer_msat)
+
+
+def committed(state: LsfState, update: LsfUpdate) -> ExtensionStep[LsfState]:
+    """It is irrevocable on both sides: tell the node."""
+    match update:
+        case LsfOpen():
+            return _told(state, BookUsable(state.books[update.book_id].book))
+        case LsfSettle():
+            return _told(state, BookSettled(update.book_id, update.last_lock))
+        case LsfClose():
+            terms = state.books[update.book_id].book.terms
+            settled = update.first_lock - 1
+            units = settled * terms.chain_length
+            units += final_units(terms, update.elements, settled_locks=settled)
+            closed = state.with_closed(update.book_id, units)
+            return _told(closed, BookClosed(update.book_id, units))
+        case _:
+            assert_never(update)
+
+
+def _told(state: LsfState, event: object) -> ExtensionStep[LsfState]:
+    return ExtensionStep(state, effects=(Notify(event),))
+
+
+# --- the payee's own output -----------------------------------------------------------------
+
+
+def check_sheet(view: ChannelView, state: LsfState, sheet: Sheet, broadcaster: Side) -> None:
+    """While a book is open the payee's own output stays above dust; else `ChannelViolation`."""
+    books = len(content_of(sheet).books)
+    if books:
+        _check_payee_output(view, state, sheet, broadcaster, books=books, feerate_factor=1)
+
+
+def _check_payee_output(
+    view: ChannelView,
+    state: LsfState,
+    sheet: Sheet,
+    broadcaster: Side,
+    *,
+    books: int,
+    feerate_factor: int,
+) -> None:
+    payee = next(side for side in Side if state.party(side) is Party.PAYEE)
+    cost = 0
+    if view.config.is_funder(payee):
+        cost = _highest_cost(view.config, sheet, books=books, feerate_factor=feerate_factor)
+    amount = msat_to_sat_floor(sheet.balance_msat(payee)) - cost
+    dust_limit = view.config.side(broadcaster).dust_limit_sat
+    if amount < dust_limit:
+        raise ChannelViolation(
+            f"the payee's own output would be {amount} sat, with books it has to be {dust_limit}"
+        )
+
+
+def _highest_cost(config: ChannelConfig, sheet: Sheet, *, books: int, feerate_factor: int) -> int:
+    """What the funder pays for a commitment if no HTLC of it is trimmed."""
+    fee = commitment_fee(
+        feerate_per_kw=FeeRate(sheet.feerate_per_kw * feerate_factor),
+        untrimmed_htlcs=len(sheet.htlcs),
+        anchors=config.anchors,
+        extension_weight=LSF_OUTPUT_WEIGHT * books,
+    )
+    return fee + (2 * ANCHOR_SAT if config.anchors else 0)
