@@ -1,6 +1,7 @@
 """Redeeming in the SQLite ledger: the same verdicts as the reference, once, and in groups."""
 
 import asyncio
+import sqlite3
 import stat
 
 import pytest
@@ -237,3 +238,43 @@ async def test_a_locked_database_is_unavailable_and_then_serves_again(path, monk
         blocker._connection.execute("ROLLBACK")
         blocker.close()
         assert (await ledger.redeem(secret_book.credential(1, 1))).count == 1
+
+
+class LostCommit:
+    """A connection whose next COMMIT fails, before or after it has taken effect."""
+
+    def __init__(self, connection, *, takes_effect):
+        self._connection = connection
+        self._takes_effect = takes_effect
+        self._armed = True
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, statement, *parameters):
+        if statement == "COMMIT" and self._armed:
+            self._armed = False
+            if self._takes_effect:
+                self._connection.execute("COMMIT")
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *parameters)
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+def test_after_an_unknown_outcome_the_database_is_asked_again(path, takes_effect):
+    secret_book = make_book()
+    ledger = database(path)
+    ledger.store_book(secret_book.book, FOREVER)
+    ledger.redeem([(secret_book.credential(1, 1), ())])
+    request = (secret_book.credential(2, 1), ())
+    ledger._connection = LostCommit(ledger._connection, takes_effect=takes_effect)
+    with pytest.raises(LedgerUnavailable) as caught:
+        ledger.redeem([request])
+    assert caught.value.outcome_unknown
+    (outcome,) = ledger.redeem([request])
+    if takes_effect:
+        assert isinstance(outcome, AlreadyRedeemed)
+    else:
+        assert outcome.first_unit == 2
+    assert ledger.status(secret_book.book.book_id).redeemed_units == 2
+    ledger.close()
