@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,11 +27,13 @@ __all__ = ["ORIGIN", "NodeWorld", "RunningNode", "eventually", "node_world"]
 ORIGIN = "https://api.example.com"
 
 
-async def eventually(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
-    """Wait until it is true; what it returned."""
+async def eventually(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    """Wait until it is true, or what it awaits is; what it returned."""
     async with asyncio.timeout(seconds):
         while True:
             found = condition()
+            if inspect.isawaitable(found):
+                found = await found
             if found:
                 return found
             await asyncio.sleep(0.01)

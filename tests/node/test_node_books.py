@@ -1,0 +1,204 @@
+"""Books between two nodes: opened, redeemed through the ledger, fenced, settled on chain."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from lightspeed.channel import Phase, Side
+from lightspeed.ledger import LedgerUnavailable, SQLiteLedger
+from lightspeed.lsf import Party
+from lightspeed.node.books import BookRequest
+from lightspeed.node.errors import NodeRefusal, OpeningRefused
+from lightspeed.payment import Book, BookClosed, BookState, LeaseExpired, SecretBook
+from node_world import ORIGIN, NodeWorld, RunningNode, eventually, node_world
+
+
+class Pair(NamedTuple):
+    world: NodeWorld
+    payer: RunningNode
+    payee: RunningNode
+
+    async def open_book(
+        self, *, locks: int = 5, chain_length: int = 10, lock_amount_sat: int = 10_000
+    ) -> SecretBook:
+        """Leased, too."""
+        assert self.payer.node.payer_books is not None
+        book = await self.payer.node.payer_books.open(
+            self.payer.driver,
+            BookRequest(
+                locks=locks,
+                chain_length=chain_length,
+                lock_amount_sat=lock_amount_sat,
+                origins=(ORIGIN,),
+                refund_delay_blocks=20,
+            ),
+        )
+        await self.leased(book)
+        assert self.payer.payer_store is not None
+        return self.payer.payer_store.load(book.book_id)
+
+    async def leased(self, book: Book) -> None:
+        async def check() -> bool:
+            statuses = await self.ledger.statuses()
+            return any(s.book_id == book.book_id and s.open_until > 0 for s in statuses)
+
+        await eventually(check)
+
+    @property
+    def ledger(self) -> SQLiteLedger:
+        assert self.payee.ledger is not None
+        return self.payee.ledger
+
+    async def mine(self, blocks: int) -> None:
+        """One by one, each seen by both nodes."""
+        for _ in range(blocks):
+            self.world.mine()
+            tip = self.world.regtest.tip
+            for node in (self.payer.node, self.payee.node):
+                await eventually(lambda node=node, tip=tip: node.watch._seen == tip)
+
+
+@pytest_asyncio.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with node_world(tmp_path) as world:
+        payer = await world.start("payer", party=Party.PAYER)
+        payee = await world.start("payee", party=Party.PAYEE)
+        await world.open_channel(payer, payee, party=Party.PAYER)
+        yield Pair(world, payer, payee)
+
+
+async def test_book_is_in_the_ledger_before_it_is_paid_from(pair: Pair) -> None:
+    book = await pair.open_book()
+
+    receipt = await pair.ledger.redeem(book.credential(1, 3))
+
+    assert receipt.next_unit == 4
+    assert (await pair.ledger.book(book.book.book_id)) == book.book
+    assert pair.payee.channel.state.base.counterparty_msat < 980_000_000 - 50_000_000
+
+
+@pytest.mark.parametrize("closer", [Side.HOLDER, Side.COUNTERPARTY], ids=["payer", "payee"])
+async def test_unilateral_close_pays_what_was_redeemed(pair: Pair, closer: Side) -> None:
+    book = await pair.open_book()
+    await pair.ledger.redeem(book.credential(1, 30))
+    await pair.ledger.redeem(book.credential(31, 5))  # half of a lock is not enforceable
+    payee_before = pair.payee.node.wallet.balance().total_sat
+    payer_before = pair.payer.node.wallet.balance().total_sat
+    channel_id = pair.payer.channel.channel_id
+    ending = pair.payer if closer is Side.HOLDER else pair.payee
+
+    with pytest.raises(NodeRefusal, match="open books"):
+        await ending.node.close_channel(channel_id)
+    await ending.node.close_channel(channel_id, force=True)
+
+    await eventually(lambda: pair.payee.driver.phase is Phase.FAILED)
+    await eventually(
+        lambda: pair.world.regtest.outspend(pair.payer.channel.state.config.funding_outpoint)
+    )
+    for _ in range(80):
+        if pair.payer.driver.record.over and pair.payee.driver.record.over:
+            break
+        await pair.mine(1)
+    assert pair.payer.driver.record.over
+    assert pair.payee.driver.record.over
+    claimed = pair.payee.node.wallet.balance().total_sat - payee_before
+    refunded = pair.payer.node.wallet.balance().total_sat - payer_before
+    # 20,000 sat were pushed, three locks of 10,000 are complete; each side pays its own fees.
+    assert 48_000 < claimed <= 50_000
+    assert 940_000 < refunded <= 950_000
+    assert (await pair.ledger.status(book.book.book_id)).state is BookState.CLOSED
+
+
+async def test_nothing_is_redeemed_once_the_commitment_is_seen(pair: Pair) -> None:
+    book = await pair.open_book()
+    await pair.ledger.redeem(book.credential(1, 10))
+    await pair.world.nodes[0].node.peers.disconnect(pair.payee.node_id)
+    tx = pair.payer.channel.holder_commitment_tx()
+    pair.world.regtest.broadcast(tx)  # in the mempool only
+
+    await eventually(lambda: pair.payee.driver.phase is Phase.FAILED)
+
+    with pytest.raises(BookClosed):
+        await pair.ledger.redeem(book.credential(11, 1))
+    assert pair.payee.node.payee_books is not None
+    secrets = pair.payee.node.payee_books.lock_secrets(pair.payee.driver)
+    assert secrets == {book.book.book_id: {1: book.lock_secret(1)}}
+
+
+async def test_lease_ends_when_the_chain_is_not_seen(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = await pair.open_book()
+    await pair.ledger.redeem(book.credential(1, 1))
+    until = (await pair.ledger.status(book.book.book_id)).open_until
+    monkeypatch.setattr(pair.ledger._database, "_clock", lambda: until + 1)
+    with pytest.raises(LeaseExpired):
+        await pair.ledger.redeem(book.credential(2, 1))
+
+
+async def test_completed_secrets_are_claimed_without_the_ledger(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = await pair.open_book()
+    await pair.ledger.redeem(book.credential(1, 20))
+    assert pair.payee.node.payee_books is not None
+    pair.payee.node.payee_books._extended_at.clear()
+    books = pair.payee.node.payee_books
+    await eventually(lambda: len(books.lock_secrets(pair.payee.driver)[book.book.book_id]) == 2)
+
+    async def unavailable(*_: object, **__: object) -> None:
+        raise LedgerUnavailable("gone")
+
+    monkeypatch.setattr(pair.ledger, "fence", unavailable)
+    before = pair.payee.node.wallet.balance().total_sat
+    await pair.payer.node.close_channel(pair.payer.channel.channel_id, force=True)
+    await eventually(
+        lambda: pair.world.regtest.outspend(pair.payer.channel.state.config.funding_outpoint)
+    )
+    await pair.mine(8)
+    assert pair.payee.node.wallet.balance().total_sat - before > 38_000
+
+
+async def test_books_survive_restarts(pair: Pair) -> None:
+    book = await pair.open_book()
+    await pair.ledger.redeem(book.credential(1, 10))
+    for running in (pair.payee, pair.payer):
+        await running.stop()
+        await running.start()
+    await pair.payer.connect(pair.payee)
+    await eventually(lambda: pair.payer.usable() and pair.payee.usable())
+    await pair.ledger.redeem(book.credential(11, 10))
+    second = await pair.open_book()
+    await pair.ledger.redeem(second.credential(1, 1))
+    assert pair.payee.node.payee_books is not None
+    assert len(pair.payee.node.payee_books.books(pair.payee.driver)) == 2
+
+
+async def test_payee_rejects_a_book_for_a_foreign_origin(pair: Pair) -> None:
+    assert pair.payer.node.payer_books is not None
+    assert pair.payer.payer_store is not None
+    request = BookRequest(
+        locks=1,
+        chain_length=1,
+        lock_amount_sat=10_000,
+        origins=("https://elsewhere.example",),
+        refund_delay_blocks=20,
+    )
+    with pytest.raises(OpeningRefused, match="not served here"):
+        await pair.payer.node.payer_books.open(pair.payer.driver, request)
+    (book_id,) = pair.payer.payer_store.book_ids()
+    assert pair.payer.payer_store.stopped(book_id) is not None
+    assert await pair.ledger.statuses() == ()
+    await pair.open_book()
+
+
+async def test_too_many_locks_are_refused_with_the_number(pair: Pair) -> None:
+    assert pair.payer.node.payer_books is not None
+    request = BookRequest(
+        locks=2_323, chain_length=1, lock_amount_sat=330, origins=(ORIGIN,), refund_delay_blocks=20
+    )
+    with pytest.raises(ValueError, match="2322"):
+        await pair.payer.node.payer_books.open(pair.payer.driver, request)
