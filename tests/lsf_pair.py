@@ -5,20 +5,31 @@ from typing import Any
 from channel_pair import Node, Pair, open_pair, opening_terms
 from lightspeed.bitcoin import FeeRate, sha256
 from lightspeed.channel import Channel
-from lightspeed.lsf import LightspeedFunding, LsfOpen, Party, PayeeLimits
+from lightspeed.lsf import (
+    LightspeedFunding,
+    LsfOpen,
+    Party,
+    PayeeLimits,
+    next_close,
+    next_settle,
+)
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT, REGTEST_RULES
-from lightspeed.payment import Book, BookTerms, SecretBook
+from lightspeed.payment import Book, BookTerms, LockElement, SecretBook
 from lightspeed.units import Sat
 from lsf_world import book_terms
 
 __all__ = [
     "ORIGINS",
     "channel_of",
+    "elements_of",
+    "lsf_of",
     "open_book",
     "open_lsf_pair",
     "payee_of",
     "payer_of",
     "propose_book",
+    "say_close",
+    "say_settle",
     "secret_book",
 ]
 
@@ -104,3 +115,36 @@ def open_book(pair: Pair, secret: SecretBook) -> list[str]:
     said = pair.settle()
     say_open(pair, secret.book)
     return said + pair.settle()
+
+
+# --- the payee's updates --------------------------------------------------------------------
+
+
+def lsf_of(node: Node) -> LightspeedFunding:
+    lsf = node.extensions["lsf"]
+    assert isinstance(lsf, LightspeedFunding)
+    return lsf
+
+
+def elements_of(secret: SecretBook, *parts: tuple[int, int]) -> tuple[LockElement, ...]:
+    """e(lock, unit) for each part."""
+    return tuple(LockElement(lock, unit, secret.element(lock, unit)) for lock, unit in parts)
+
+
+def say_settle(pair: Pair, secret: SecretBook, *locks: int) -> None:
+    """The payee, who was paid these locks, settles what it can; nothing is delivered yet."""
+    payee = payee_of(pair)
+    secrets = {lock: secret.lock_secret(lock) for lock in locks}
+    update = next_settle(channel_of(payee), secret.book.book_id, secrets)
+    assert update is not None
+    payee.run(channel_of(payee).propose(update))
+    payee.run(channel_of(payee).commit())
+
+
+def say_close(pair: Pair, secret: SecretBook, *parts: tuple[int, int]) -> None:
+    """The payee, whose ledger ended with these elements, closes; nothing is delivered yet."""
+    payee = payee_of(pair)
+    update = next_close(channel_of(payee), secret.book.book_id, elements_of(secret, *parts))
+    assert update is not None
+    payee.run(channel_of(payee).propose(update))
+    payee.run(channel_of(payee).commit())

@@ -53,6 +53,8 @@ from lightspeed.lsf.limits import (
 )
 from lightspeed.lsf.messages import (
     LSF_MESSAGES,
+    MAX_CLOSE_ELEMENTS,
+    MAX_SETTLE_SECRETS,
     LsfAccept,
     LsfClose,
     LsfCloseRequest,
@@ -86,8 +88,10 @@ __all__ = [
     "CLAIM_INPUT_WEIGHT",
     "LSF_MESSAGES",
     "MAX_BOOKS",
+    "MAX_CLOSE_ELEMENTS",
     "MAX_LOCKS_WITH_P2A",
     "MAX_OUTPUTS_LOCKS",
+    "MAX_SETTLE_SECRETS",
     "MIN_LOCK_AMOUNT_SAT",
     "P2A_SAT",
     "REGTEST_RULES",
