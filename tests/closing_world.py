@@ -37,7 +37,9 @@ class Party:
     url: str
     preimages: dict[bytes, bytes] = field(default_factory=dict)
     lock_secrets: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
+    safe_depth: int = 3
     progress: CloseProgress | None = None
+    synced_at: int | None = None
 
     def start(self) -> None:
         """Opens the files; also after `stop`, as a new process would."""
@@ -48,7 +50,9 @@ class Party:
             network=Network.REGTEST,
             esplora_url=self.url,
         )
-        self.closer = Closer(self.store, self.wallet, LocalChain(self.regtest))
+        self.closer = Closer(
+            self.store, self.wallet, LocalChain(self.regtest), safe_depth=self.safe_depth
+        )
 
     def stop(self) -> None:
         self.store.close()
@@ -62,7 +66,9 @@ class Party:
         return self.node.store.items()
 
     async def step(self) -> CloseProgress:
-        await self.wallet.sync()
+        if self.synced_at != self.regtest.height // 2:  # not at every block: it takes its time
+            await self.wallet.sync()
+            self.synced_at = self.regtest.height // 2
         assert self.node.channel is not None
         self.progress = await self.closer.step(
             self.node.channel, preimages=self.preimages, lock_secrets=self.lock_secrets
@@ -166,7 +172,11 @@ def _open_plain(**options: Any) -> Pair:
 
 @asynccontextmanager
 async def closing_world(
-    folder: Path, *, opened: Callable[..., Pair] = _open_plain, **options: Any
+    folder: Path,
+    *,
+    opened: Callable[..., Pair] = _open_plain,
+    safe_depth: int = 3,
+    **options: Any,
 ) -> AsyncIterator[World]:
     """`opened` makes the pair; `options` are for it."""
     regtest = Regtest()
@@ -177,7 +187,10 @@ async def closing_world(
         funding_sat=FUNDING_SAT, push_sat=PUSH_SAT, funding=funding.outpoint(0), **options
     )
     async with serving(regtest) as url:
-        parties = [Party(node, folder, regtest, url) for node in (pair.funder, pair.fundee)]
+        parties = [
+            Party(node, folder, regtest, url, safe_depth=safe_depth)
+            for node in (pair.funder, pair.fundee)
+        ]
         for party in parties:
             party.start()
             regtest.fund(party.wallet.new_script(), Sat(COIN_SAT))

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from closing_world import FUNDING_SAT, PUSH_SAT, Party, World, closing_world
-from lightspeed.bitcoin import FeeRate
+from closing_world import FUNDING_SAT, PUSH_SAT, Party, World, closing_world, set_fee_rate
+from lightspeed.bitcoin import FeeRate, Tx, TxIn, TxOut, p2wsh
 from lightspeed.channel.commitment import commitment_fee
 from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
 from lightspeed.node.closing import CloseKind, CloseState
 from lightspeed.payment import SecretBook
+from lightspeed.units import Sat
 from lsf_pair import open_book, open_lsf_pair, secret_book
 from lsf_world import book_terms
 
 LOCKS, LOCK_SAT = 12, 1_000
-REFUND_DELAY_BLOCKS = 20
+REFUND_DELAY_BLOCKS = 17
 COST_SAT = 660 + commitment_fee(
     feerate_per_kw=FeeRate(1_000),
     untrimmed_htlcs=0,
@@ -67,8 +68,10 @@ class BookWorld:
 
 
 @asynccontextmanager
-async def book_world(folder: Path, *, locks: int = LOCKS) -> AsyncIterator[BookWorld]:
-    async with closing_world(folder, opened=open_lsf_pair) as world:
+async def book_world(
+    folder: Path, *, locks: int = LOCKS, safe_depth: int = 3
+) -> AsyncIterator[BookWorld]:
+    async with closing_world(folder, opened=open_lsf_pair, safe_depth=safe_depth) as world:
         terms = book_terms(
             locks=locks, lock_amount=LOCK_SAT, refund_delay_blocks=REFUND_DELAY_BLOCKS
         )
@@ -123,7 +126,7 @@ async def test_lsf_of_a_revoked_commitment_is_taken_by_key_path(
 
 
 async def test_claims_survive_restarts_and_reorganisations(tmp_path: Path) -> None:
-    async with book_world(tmp_path) as books:
+    async with book_world(tmp_path, safe_depth=6) as books:
         books.pay(1, 2, 3, 5)
         books.world.publish(books.payer.node.channel.holder_commitment_tx())
 
@@ -158,3 +161,59 @@ async def test_secrets_that_arrive_late_are_claimed_too(tmp_path: Path) -> None:
             payee_sat=PUSH_SAT + 3 * LOCK_SAT,
         )
         assert books.payee.progress.state is CloseState.DONE
+
+
+async def test_micropayment_transaction_is_lifted_to_the_fee_rate(tmp_path: Path) -> None:
+    async with book_world(tmp_path) as books:
+        books.pay(1, 2, 3)
+        regtest = books.world.regtest
+        books.world.publish(books.payer.node.channel.holder_commitment_tx())
+        set_fee_rate(books.world, 25)
+        await books.payee.step()
+        (child,) = [own.tx for own in books.payee.remembered() if own.purpose == "micropayments"]
+        (bump,) = regtest.mempool.children(child.txid)
+        entries = [regtest.mempool.get(txid) for txid in (child.txid, bump)]
+        rate = sum(entry.fee for entry in entries) / sum(entry.vsize for entry in entries)
+        assert rate == pytest.approx(25, rel=0.02)
+        set_fee_rate(books.world, 1)
+        await books.world.run(blocks=80)
+        await books.check_owed(
+            payer_sat=FUNDING_SAT - PUSH_SAT - COST_SAT - books.lsf_sat + 9 * LOCK_SAT,
+            payee_sat=PUSH_SAT + 3 * LOCK_SAT + 240,
+        )
+
+
+async def test_stranger_on_the_p2a_is_outbid(tmp_path: Path) -> None:
+    """Design section 6: a low child of a stranger must not hold the payee's money back."""
+    async with book_world(tmp_path) as books:
+        books.pay(1, 2, 3)
+        regtest = books.world.regtest
+        books.world.publish(books.payer.node.channel.holder_commitment_tx())
+        await books.payee.step()
+        (child,) = [own.tx for own in books.payee.remembered() if own.purpose == "micropayments"]
+        p2a = child.outpoint(len(child.outputs) - 1)
+        funding = regtest.fund(p2wsh(b"\x51"), Sat(10_000))
+        regtest.mine_block([funding])
+        stranger = Tx(
+            version=3,
+            inputs=(TxIn(p2a), TxIn(funding.outpoint(0), witness=(b"\x51",))),
+            outputs=(TxOut(Sat(9_500), p2wsh(b"\x51")),),
+        )
+        regtest.broadcast(stranger)
+        set_fee_rate(books.world, 25)
+        await books.payee.step()
+        assert stranger.txid not in regtest.mempool
+        assert len(regtest.mempool.children(child.txid)) == 1
+
+
+async def test_large_book_without_p2a_is_claimed(tmp_path: Path) -> None:
+    async with book_world(tmp_path, locks=240) as books:
+        books.pay(*range(1, 201))
+        books.world.publish(books.payee.node.channel.holder_commitment_tx())
+        await books.world.run(blocks=80)
+        (claim,) = [tx for tx in books.payee.progress.transactions if tx.purpose == "claim"]
+        assert claim.vbytes < 200 * 105
+        await books.check_owed(
+            payer_sat=FUNDING_SAT - PUSH_SAT - COST_SAT - books.lsf_sat + 40 * LOCK_SAT,
+            payee_sat=PUSH_SAT + 200 * LOCK_SAT,
+        )

@@ -12,7 +12,7 @@ from closing_world import (
     closing_world,
     set_fee_rate,
 )
-from lightspeed.bitcoin import FeeRate, Tx, sha256
+from lightspeed.bitcoin import FeeRate, OutPoint, Tx, sha256
 from lightspeed.channel import Side
 from lightspeed.node.closing import CloseKind, CloseState
 from lightspeed.units import Sat
@@ -157,24 +157,47 @@ async def test_contested_htlc_is_fought_for_alone(tmp_path: Path) -> None:
         assert not world.funder.wallet.reserved() - world.funder.spent_coins()
 
 
-async def test_batch_with_a_contested_input_is_broken_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broadcaster", ["funder", "fundee"])
+async def test_batch_with_a_contested_input_is_broken_up(tmp_path: Path, broadcaster: str) -> None:
+    """Its coins, if it needed any, are used again at once."""
     async with closing_world(tmp_path) as world:
         for amount in (60_000, 50_000):
             world.offer(world.funder, amount, expires_in=2, known=False)
-        world.publish(world.fundee.node.channel.holder_commitment_tx(), mine=3)
+        world.regtest.fund(world.funder.wallet.new_script(), Sat(COIN_SAT))
+        commitment = getattr(world, broadcaster).node.channel.holder_commitment_tx()
+        world.publish(commitment, mine=3)
+
+        def timeouts() -> list[list[OutPoint]]:
+            """The HTLCs that each transaction of the funder takes back."""
+            return [
+                [i.outpoint for i in own.tx.inputs if i.outpoint.txid == commitment.txid]
+                for own in world.funder.remembered()
+                if own.purpose == "HTLC timeout"
+            ]
+
         await world.funder.step()
-        batch = [own for own in world.funder.remembered() if own.purpose == "HTLC timeout"]
-        assert [len(own.tx.inputs) for own in batch] == [2]
+        assert [len(spent) for spent in timeouts()] == [2]
         preimage = sha256(b"funder 60000 2")
         world.fundee.preimages[sha256(preimage)] = preimage
-        set_fee_rate(world, 9)
+        set_fee_rate(world, 20)
         await world.fundee.step()  # replaces the batch
-        assert batch[0].tx.txid not in world.regtest.mempool
         set_fee_rate(world, 1)
         await world.funder.step()
-        alone = [own for own in world.funder.remembered() if own.purpose == "HTLC timeout"]
-        assert sorted(len(own.tx.inputs) for own in alone) == [1, 1]
-        assert sum(own.tx.txid in world.regtest.mempool for own in alone) == 1
+        assert [len(spent) for spent in timeouts()] == [1, 1]
+        spenders = [world.regtest.outspend(spent).txid for (spent,) in timeouts()]
+        assert sum(txid in {o.tx.txid for o in world.funder.remembered()} for txid in spenders) == 1
+
+
+async def test_htlc_is_not_worth_more_than_itself(tmp_path: Path) -> None:
+    """It would pay for its own input, but not for the transaction around it."""
+    async with closing_world(tmp_path) as world:
+        world.offer(world.funder, 1_000, expires_in=2, known=False)
+        set_fee_rate(world, 5)
+        world.publish(world.funder.node.channel.holder_commitment_tx(), mine=4)
+        progress = await world.funder.step()
+        assert len(world.regtest.mempool) == 0
+        assert any("1000 sat do not pay" in problem for problem in progress.problems)
+        assert not world.funder.wallet.reserved()
 
 
 async def test_lost_state_still_brings_the_balance_home(tmp_path: Path) -> None:
@@ -198,11 +221,11 @@ async def test_cooperative_close_is_done_when_it_is_deep(tmp_path: Path) -> None
         tx: Tx = world.funder.node.published[-1]
         world.publish(tx, mine=0)
         assert (await world.funder.step()).state is CloseState.SPENT_UNCONFIRMED
-        for depth in range(1, 8):
+        for depth in range(1, 5):
             world.regtest.mine()
             progress = await world.funder.step()
             assert progress.kind is CloseKind.COOPERATIVE
-            assert progress.state is (CloseState.DONE if depth >= 6 else CloseState.CLOSING)
+            assert progress.state is (CloseState.DONE if depth >= 3 else CloseState.CLOSING)
         (closing,) = progress.transactions
         assert (closing.txid, closing.purpose) == (tx.txid, "cooperative close")
 

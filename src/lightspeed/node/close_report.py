@@ -71,6 +71,8 @@ def _transactions(close: ClosingChannel) -> tuple[ClosingTransaction, ...]:
         )
     }
     for spend in close.observation.spends.values():
+        if spend.txid in found:
+            continue  # one transaction may spend many outputs
         own = close.own.get(spend.txid)
         found[spend.txid] = ClosingTransaction(
             txid=spend.txid,
