@@ -132,7 +132,7 @@ async def test_reorganised_funding_is_waited_for_again(tmp_path: Path) -> None:
         await alice.connect(bob)
         await alice.node.open_channel(bob.node_id, funding_sat=Sat(500_000), party=None)
         world.mine(2)
-        world.regtest.reorganise(2, keep_transactions=True)
+        world.regtest.reorganise(2)  # three blocks without the funding transaction
         for running in (alice, bob):
             running.node.watch.wake()
         await eventually(lambda: alice.node.watch.height == world.regtest.height)

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 from urllib.parse import urlsplit
 
 from lightspeed.bitcoin import Network
@@ -142,7 +142,7 @@ class NodeConfig:
     def from_document(cls, document: dict[str, Any], *, data_dir: Path) -> Self:
         values = dict(document)
         lightspeed = values.pop("lightspeed", None)
-        _check_names(cls, values, besides={"data_dir", "lightspeed"})
+        _check_settings(cls, values, besides=frozenset({"data_dir", "lightspeed"}))
         if "network" in values:
             values["network"] = _choice(Network, values["network"])
         if lightspeed is not None:
@@ -175,7 +175,7 @@ def _lightspeed(document: Any, data_dir: Path) -> LightspeedConfig:
     if not isinstance(document, dict):
         raise ConfigError("lightspeed is a table")
     values = dict(document)
-    _check_names(LightspeedConfig, values)
+    _check_settings(LightspeedConfig, values)
     if "parties" in values:
         names = {party.name.lower(): party for party in Party}
         unknown = [name for name in values["parties"] if name not in names]
@@ -190,11 +190,28 @@ def _lightspeed(document: Any, data_dir: Path) -> LightspeedConfig:
     return LightspeedConfig(**values)
 
 
-def _check_names(kind: type, values: dict[str, Any], *, besides: set[str] | None = None) -> None:
-    names = {item.name for item in fields(kind)} - (besides or set())
-    unknown = sorted(values.keys() - names)
-    if unknown:
-        raise ConfigError(f"unknown setting {unknown[0]!r}")
+_TOML_TYPES: dict[Any, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    tuple[str, ...]: (list,),
+    frozenset[Party]: (list,),
+}
+"""By field type; every other setting is a string."""
+
+
+def _check_settings(
+    kind: type[Any], values: dict[str, Any], *, besides: frozenset[str] = frozenset()
+) -> None:
+    """Known names, and TOML types that fit."""
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints or name in besides:
+            raise ConfigError(f"unknown setting {name!r}")
+        expected = _TOML_TYPES.get(hints[name], (str,))
+        fits = isinstance(value, expected) and (bool in expected or not isinstance(value, bool))
+        if not fits or (isinstance(value, list) and not all(isinstance(x, str) for x in value)):
+            raise ConfigError(f"{name}: {value!r} is of the wrong type")
 
 
 def _choice(kind: type[Network], value: object) -> Network:

@@ -181,6 +181,8 @@ class Node:
         data = self._store.get(CHANNEL_TABLE, channel_id)
         if data is None:
             raise ConfigError(f"channel {channel_id.hex()} is not in the store")
+        if record.party is Party.PAYEE and self.payee_books is None:
+            raise ConfigError(f"this node is the payee of channel {channel_id.hex()}: no ledger")
         signer = Signer(self.keys.channel_secrets(record.index))
         self.metrics.add_signer(signer)
         channel = Channel.load(
