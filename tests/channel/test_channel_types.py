@@ -7,18 +7,23 @@ from typing import Any
 import pytest
 
 from channel_pair import CHAIN_HASH, FEERATE_PER_KW, Node, open_pair, opening_terms
+from judge import verify_all_spends
 from lightspeed.bitcoin import sha256
 from lightspeed.channel import (
     ChannelRefusal,
     ChannelSecrets,
     ChannelViolation,
     Extensions,
+    Facts,
     OpeningTerms,
     Phase,
+    Publication,
     Signer,
     accept,
     accepted,
+    identify,
     propose,
+    remedies,
 )
 from lightspeed.channel.graph import Anchor
 from lightspeed.lsf import LightspeedFunding, Party
@@ -97,3 +102,33 @@ def test_accept_channel_keeps_the_proposed_type() -> None:
         other = Features.of(12) if anchors else Features.of(12, 22)
         with pytest.raises(ChannelViolation, match="channel_type"):
             accepted(opening, replace(reply, channel_type=other), extensions=Extensions())
+
+
+def test_htlc_transactions_without_anchors_are_published_as_signed() -> None:
+    """Their fee and outputs are fixed by the counterparty's SIGHASH_ALL."""
+    pair = open_pair(funder_terms=opening_terms("a", anchors=False))
+    funder, fundee = pair.funder, pair.fundee
+    hashes = []
+    for node, secret in ((funder, b"\x0a"), (fundee, b"\x0b")):
+        hashes.append(hashlib.sha256(32 * secret).digest())
+        _, effects = node.channel.add_htlc(
+            amount_msat=Msat(20_000_000),
+            payment_hash=hashes[-1],
+            cltv_expiry=500,
+            onion=bytes(1366),
+        )
+        node.run(effects)
+        node.run(node.channel.commit())
+        pair.settle()
+    commitment = funder.channel.holder_commitment_tx()
+    onchain = identify(funder.channel, commitment, funder.lookup)
+    facts = Facts(confirmed_height=100, preimages={hashes[1]: 32 * b"\x0b"})
+
+    published = [r for r in remedies(funder.channel, onchain, facts) if isinstance(r, Publication)]
+
+    heights = {remedy.purpose: remedy.mature_height for remedy in published}
+    assert heights == {"HTLC timeout": 501, "HTLC success": 101}
+    for remedy in published:
+        spent = commitment.outputs[remedy.tx.inputs[0].outpoint.vout]
+        verify_all_spends(remedy.tx, [spent])
+        assert remedy.tx.outputs[0].value < spent.value

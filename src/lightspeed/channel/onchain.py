@@ -26,6 +26,7 @@ from lightspeed.channel.spends import (
     revoked_delayed_spend,
     revoked_htlc_spend,
     second_stage_spend,
+    second_stage_transaction,
     timeout_spend,
     to_remote_spend,
 )
@@ -285,18 +286,27 @@ def _own_htlc(
     preimage = facts.preimages.get(child.htlc.payment_hash)
     if not key.offered_by_broadcaster and preimage is None:
         return
-    earliest = facts.confirmed_height + 1
-    yield Sweep(
-        spend=second_stage_spend(
+    purpose = "HTLC timeout" if key.offered_by_broadcaster else "HTLC success"
+    mature = max(facts.confirmed_height + 1, child.tx.locktime + 1)
+    keys, secrets = onchain.built.context.keys, channel.signer.secrets
+    if child.anchors:
+        spend = second_stage_spend(
             child,
             countersignatory_signature=signature,
-            keys=onchain.built.context.keys,
-            secrets=channel.signer.secrets,
+            keys=keys,
+            secrets=secrets,
             preimage=preimage,
-        ),
-        purpose="HTLC timeout" if key.offered_by_broadcaster else "HTLC success",
-        mature_height=max(earliest, child.tx.locktime + 1),
-    )
+        )
+        yield Sweep(spend=spend, purpose=purpose, mature_height=mature)
+    else:
+        tx = second_stage_transaction(
+            child,
+            countersignatory_signature=signature,
+            keys=keys,
+            secrets=secrets,
+            preimage=preimage,
+        )
+        yield Publication(tx=tx, purpose=purpose, mature_height=mature)
 
 
 def _their_htlc(

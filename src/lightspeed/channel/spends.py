@@ -7,6 +7,7 @@ Transaction Close Handling", for who takes what.
 from lightspeed.bitcoin import (
     OutPoint,
     PrivateKey,
+    Tx,
     TxDigest,
     TxOut,
     p2pkh,
@@ -36,6 +37,7 @@ __all__ = [
     "revoked_delayed_spend",
     "revoked_htlc_spend",
     "second_stage_spend",
+    "second_stage_transaction",
     "timeout_spend",
     "to_remote_spend",
 ]
@@ -215,6 +217,27 @@ def second_stage_spend(
         sign=sign,
         paired_output=child.tx.outputs[0],
     )
+
+
+def second_stage_transaction(
+    child: HtlcChild,
+    *,
+    countersignatory_signature: bytes,
+    keys: CommitmentKeys,
+    secrets: ChannelSecrets,
+    preimage: bytes | None = None,
+) -> Tx:
+    """The broadcaster's HTLC transaction without anchors: it pays its fee, and nothing joins it.
+
+    HTLC-success needs the preimage, else `WrongPreimage`.
+    """
+    secret = derive_private_key(secrets.htlc, keys.per_commitment_point)
+    witness = child.witness(
+        countersignatory_signature=countersignatory_signature,
+        broadcaster_signature=secret.sign_ecdsa(child.broadcaster_digest()),
+        preimage=preimage,
+    )
+    return child.tx.with_witness(0, witness)
 
 
 def p2wpkh_spend(outpoint: OutPoint, value_sat: Sat, *, secret: PrivateKey) -> Spend:
