@@ -80,12 +80,11 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         show_json(found)
         return
     table(
-        ("book", "channel", "we are", "state", "units", "sat each", "redeemed", "origins"),
+        ("book", "channel", "state", "units", "sat each", "redeemed", "origins"),
         [
             (
                 view.book_id,
-                view.channel_id[:16],
-                view.party,
+                view.channel_id[:8],
                 view.state,
                 view.units,
                 f"{view.unit_msat / 1_000:g}",

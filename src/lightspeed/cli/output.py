@@ -4,6 +4,7 @@ Answers go to stdout, everything else to stderr.
 """
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonFlag", "fields", "sats", "show_json", "stderr", "stdout", "table"]
 
+_WIDTH_OF_NO_TERMINAL = 100
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 
 
 def stdout() -> "Console":
     from rich.console import Console
 
-    return Console(highlight=False)
+    width = None if sys.stdout.isatty() else _WIDTH_OF_NO_TERMINAL
+    return Console(highlight=False, width=width)
 
 
 def stderr() -> "Console":
@@ -61,7 +65,12 @@ def table(columns: "Sequence[str]", rows: "Iterable[Sequence[object]]", *, empty
     grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for position, name in enumerate(columns):
         numeric = all(isinstance(row[position], int) for row in listed)
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(
+            name,
+            justify="right" if numeric else "left",
+            no_wrap=position == 0,  # ids are there to be copied
+            overflow="fold",
+        )
     for row in listed:
         grid.add_row(*(Text(sats(cell) if isinstance(cell, int) else str(cell)) for cell in row))
     stdout().print(grid)

@@ -86,19 +86,19 @@ def audit(
     # The payer funded the channel, and so every fee and anchor of its transactions.
     channel_costs = trail.fees_sat(None) + trail.left_sat + trail.anchors_sat[Closer.PAYEE]
     checks = [
-        Check("calls answered, and served", redeemed.calls_answered, redeemed.calls_served),
+        Check("calls answered, as served", redeemed.calls_answered, redeemed.calls_served),
         Check(
-            "payee got its balance, the completed locks, no more",
+            "payee: balance and completed locks, less its fees",
             owed_sat + trail.anchors_sat[Closer.PAYEE] - trail.fees_sat(Closer.PAYEE),
             trail.received_sat[Closer.PAYEE],
         ),
         Check(
-            "payer got the rest, less the fees",
+            "payer: the rest, less fees",
             plan.capacity_sat - owed_sat - channel_costs - trail.fees_sat(Closer.PAYER),
             trail.received_sat[Closer.PAYER],
         ),
         Check(
-            "payer's wallet",
+            "payer: wallet",
             wallets[Closer.PAYER].before_sat
             - plan.capacity_sat
             - funding_fee_sat
@@ -106,11 +106,11 @@ def audit(
             wallets[Closer.PAYER].after_sat,
         ),
         Check(
-            "payee's wallet",
+            "payee: wallet",
             wallets[Closer.PAYEE].before_sat + trail.received_sat[Closer.PAYEE],
             wallets[Closer.PAYEE].after_sat,
         ),
-        Check("sat that nobody has taken", 0, trail.waiting_sat),
+        Check("left for somebody to take", 0, trail.waiting_sat),
         Check("unconfirmed transactions", 0, sum(m.height is None for m in trail.movements)),
     ]
     if plan.scheme is DemoScheme.CONVENTIONAL:
@@ -126,15 +126,15 @@ def audit(
     claimed_sat = sum(trail.claimed.values())
     foreign = sum(lock not in redeemed.completed_locks for lock in trail.claimed)
     checks += [
-        Check("units redeemed = calls paid with them", redeemed.calls_by_units, redeemed.units),
+        Check("units redeemed, one per call", redeemed.calls_by_units, redeemed.units),
         Check(
-            "claimed = completed locks x lock amount",
+            "claimed: completed locks x lock amount",
             completed * plan.lock_amount_sat,
             claimed_sat,
         ),
-        Check("locks claimed with secrets of other locks", 0, foreign),
+        Check("claims without a redeemed secret", 0, foreign),
         Check(
-            "refunded = all other locks x lock amount",
+            "refunded: other locks x lock amount",
             (plan.locks - completed) * plan.lock_amount_sat,
             trail.refunded_sat,
         ),

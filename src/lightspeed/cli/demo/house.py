@@ -5,10 +5,12 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
+from lightspeed.bitcoin import PublicKey
 from lightspeed.cli.demo.counts import Counts
 from lightspeed.cli.demo.plan import Closer, DemoPlan
 from lightspeed.cli.demo.processes import Processes, free_ports
@@ -17,8 +19,10 @@ from lightspeed.cli.errors import NodeUnreachable
 from lightspeed.cli.regtest_client import RegtestClient
 from lightspeed.errors import LightspeedError, LocalError
 from lightspeed.lsf import Party
+from lightspeed.node.api import api_token
 from lightspeed.node.client import NodeApiError, NodeClient
 from lightspeed.node.config import LightspeedConfig, NodeConfig
+from lightspeed.node.keys import NodeKeys
 from lightspeed.node.service import init_node
 
 __all__ = ["House", "TookTooLong", "open_house", "until"]
@@ -50,12 +54,16 @@ class Household:
     """One node of the demo."""
 
     config: NodeConfig
-    node_id: str
+    key: PublicKey
     client: NodeClient
 
     @property
     def api_url(self) -> str:
         return _url(self.config.api_port)
+
+    @property
+    def node_id(self) -> str:
+        return self.key.data.hex()
 
     @property
     def address(self) -> str:
@@ -135,45 +143,34 @@ async def open_house(plan: DemoPlan, folder: Path) -> AsyncIterator[House]:
     """Starts everything; whatever happens, everything is stopped at the end."""
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(Processes(folder))
-        chain_port, api_port, *node_ports = free_ports(6)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        chain_port, server_port, *node_ports = free_ports(2 + 2 * len(Closer))
         chain = await stack.enter_async_context(RegtestClient(_url(chain_port)))
         await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
-        await processes.until("chain", lambda: _answers(chain.height))
-        configs = {
-            who: _node_config(who, plan, folder, chain_port=chain_port, origin=_url(api_port))
-            for who in Closer
-        }
-        for who, config in configs.items():
-            config = replace(config, listen_port=node_ports.pop(), api_port=node_ports.pop())
-            configs[who] = config
-            init_node(config)
-            run = ("node", "run", "--data-dir", str(config.data_dir))
-            await processes.start(_process_name(who), "lightspeed.cli", *run)
         nodes = {}
-        for who, config in configs.items():
-            client = await _client(stack, processes, who, config)
-            nodes[who] = Household(config, (await client.info()).node_id, client)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        house = House(plan, folder, processes, chain, nodes, _url(api_port), http)
+        for who in Closer:
+            config = _node_config(
+                who, plan, folder, chain_port=chain_port, origin=_url(server_port)
+            )
+            config = replace(config, listen_port=node_ports.pop(), api_port=node_ports.pop())
+            init_node(config)
+            client = NodeClient(_url(config.api_port), api_token(config.token_path))
+            await stack.enter_async_context(client)
+            nodes[who] = Household(config, NodeKeys.read(config.seed_path).node_id, client)
+        house = House(plan, folder, processes, chain, nodes, _url(server_port), http)
         await _start_server(house)
+        await processes.until("chain", lambda: _answers(chain.height))
+        for who, node in nodes.items():
+            run = ("node", "run", "--data-dir", str(node.config.data_dir))
+            await processes.start(_process_name(who), "lightspeed.cli", *run)
+        for who, node in nodes.items():
+            await processes.until(_process_name(who), partial(_answers, node.client.info))
+        await processes.until("api", lambda: _answers(house.served))
         try:
             yield house
         except LightspeedError:
             await processes.check()  # a process that has ended is the better explanation
             raise
-
-
-async def _client(
-    stack: AsyncExitStack, processes: Processes, who: Closer, config: NodeConfig
-) -> NodeClient:
-    async def has_token() -> bool:
-        return config.token_path.exists() and bool(config.token_path.read_text().strip())
-
-    await processes.until(_process_name(who), has_token)
-    client = NodeClient(_url(config.api_port), config.token_path.read_text().strip())
-    await stack.enter_async_context(client)
-    await processes.until(_process_name(who), lambda: _answers(client.info))
-    return client
 
 
 async def _start_server(house: House) -> None:
@@ -187,7 +184,6 @@ async def _start_server(house: House) -> None:
         node_token_file=str(payee.token_path),
     )
     await house.processes.start("api", "lightspeed.cli.demo.server", json.dumps(asdict(order)))
-    await house.processes.until("api", lambda: _answers(house.served))
 
 
 async def _answers(question: Callable[[], Awaitable[object]]) -> bool:

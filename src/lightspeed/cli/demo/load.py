@@ -3,8 +3,8 @@
     python -m lightspeed.cli.demo.load units '{"origin": "http://127.0.0.1:8000", ...}'
     python -m lightspeed.cli.demo.load invoices '{"origin": "http://127.0.0.1:8000", ...}'
 
-Driven by aiohttp: a load made with httpx measures httpx. Prints a JSON object per line: `{"done":
-n}` while it goes on, at last `{"answered": n, "requests": n, "seconds": s}`.
+Prints a JSON object per line: `{"done": n}` while it goes on, at last `{"answered": n,
+"requests": n, "seconds": s}`.
 """
 
 import asyncio
@@ -14,15 +14,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import aiohttp
-
-from lightspeed.bitcoin import Network
+from lightspeed.cli.demo.wire_client import Answer, HttpConnection
 from lightspeed.errors import LightspeedError, RemoteError
 from lightspeed.http import Budget, Call, Payer
 from lightspeed.http.conventional import InvoicePayer
-from lightspeed.node.client import NodeClient
-from lightspeed.node.invoice_text import decode_invoice
 from lightspeed.payment import Price
 
 __all__ = [
@@ -35,11 +32,11 @@ __all__ = [
 ]
 
 _REPORT_SECONDS = 0.1
-_RECEIPT = "Lightspeed-Receipt"
+_RECEIPT = "lightspeed-receipt"
 _CREDENTIAL = "Lightspeed-Payment"
+_PAYMENT_REQUIRED = 402
 
 Report = Callable[[int], None]
-OneCall = Callable[[aiohttp.ClientSession, int], Awaitable[None]]
 
 
 class WrongAnswer(RemoteError):
@@ -92,6 +89,11 @@ async def pay_with_units(order: UnitsOrder, report: Report) -> LoadOutcome:
 
 async def pay_with_invoices(order: InvoicesOrder, token: str, report: Report) -> LoadOutcome:
     """Raises `WrongAnswer`, and what the payer's node raises."""
+    # Only here: clients that pay with units need nothing of Lightning.
+    from lightspeed.bitcoin import Network
+    from lightspeed.node.client import NodeClient
+    from lightspeed.node.invoice_text import decode_invoice
+
     async with NodeClient(order.node_url, token) as node:
 
         async def pay(bolt11: str, asked_msat: int) -> None:
@@ -113,26 +115,23 @@ class _UnitCalls:
         self._prices = (Price(order.price_msat),)
         self.requests = 0
 
-    async def one(self, session: aiohttp.ClientSession, number: int) -> None:
+    async def one(self, connection: HttpConnection, number: int) -> None:
         """After a refusal its units are presented again with the next try."""
-        while not await self._try(session, number):
+        while not await self._try(connection, number):
             pass
 
-    async def _try(self, session: aiohttp.ClientSession, number: int) -> bool:
+    async def _try(self, connection: HttpConnection, number: int) -> bool:
         call = await self._started()
         self.requests += 1
-        url = f"{self._order.origin}/v1/square/{number}"
         try:
-            async with session.get(url, headers={_CREDENTIAL: call.token}) as response:
-                body = await response.read()
+            answer = await connection.get(f"/v1/square/{number}", (_CREDENTIAL, call.token))
         except BaseException:
             call.lost()
             raise
-        problem = body if response.status == 402 else b""
-        ended = call.end(response.status, response.headers.getall(_RECEIPT, ()), problem)
-        if ended.receipt is None and response.status == 402:
+        ended = call.end(answer.status, answer.all(_RECEIPT), answer.body)
+        if ended.receipt is None and answer.status == _PAYMENT_REQUIRED:
             return False
-        _check(number, response.status, body)
+        _check(number, answer)
         return True
 
     async def _started(self) -> Call:
@@ -149,20 +148,18 @@ class _InvoiceCalls:
         self._payer = InvoicePayer(pay, max_amount=order.price_msat)
         self.requests = 0
 
-    async def one(self, session: aiohttp.ClientSession, number: int) -> None:
+    async def one(self, connection: HttpConnection, number: int) -> None:
         """Ask, be told an invoice, have it paid, ask again."""
-        url = f"{self._order.origin}/conventional/square/{number}"
+        path = f"/conventional/square/{number}"
         self.requests += 2
-        async with session.get(url) as demand:
-            challenges = demand.headers.getall("WWW-Authenticate", ())
-        authorization = await self._payer.authorize(challenges)
-        async with session.get(url, headers={"Authorization": authorization}) as response:
-            _check(number, response.status, await response.read())
+        demand = await connection.get(path)
+        authorization = await self._payer.authorize(demand.all("www-authenticate"))
+        _check(number, await connection.get(path, ("Authorization", authorization)))
 
 
-def _check(number: int, status: int, body: bytes) -> None:
-    if status != 200 or json.loads(body) != {"number": number, "square": number**2}:
-        raise WrongAnswer(f"call {number} was answered with {status}: {body!r:.200}")
+def _check(number: int, answer: Answer) -> None:
+    if answer.status != 200 or json.loads(answer.body) != {"number": number, "square": number**2}:
+        raise WrongAnswer(f"call {number} was answered with {answer.status}: {answer.body!r:.200}")
 
 
 async def _make_calls(
@@ -171,28 +168,34 @@ async def _make_calls(
     numbers = iter(range(order.first, order.first + order.calls))
     answered = 0
 
-    async def client(session: aiohttp.ClientSession, numbers: Iterator[int]) -> None:
+    async def client(connection: HttpConnection, numbers: Iterator[int]) -> None:
         nonlocal answered
         for number in numbers:
-            await calls.one(session, number)
+            await calls.one(connection, number)
             answered += 1
 
     async def tell() -> None:
-        while answered < order.calls:
+        while True:
             await asyncio.sleep(_REPORT_SECONDS)
             report(answered)
 
-    connector = aiohttp.TCPConnector(limit=order.clients)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        telling = asyncio.create_task(tell())
-        began = time.perf_counter()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(order.clients):
-                    group.create_task(client(session, numbers))
-        finally:
-            telling.cancel()
-        seconds = time.perf_counter() - began
+    server = urlsplit(order.origin)
+    assert server.hostname is not None
+    assert server.port is not None
+    connections = [
+        await HttpConnection.open(server.hostname, server.port) for _ in range(order.clients)
+    ]
+    telling = asyncio.create_task(tell())
+    began = time.perf_counter()
+    try:
+        async with asyncio.TaskGroup() as group:
+            for connection in connections:
+                group.create_task(client(connection, numbers))
+    finally:
+        telling.cancel()
+        for connection in connections:
+            connection.close()
+    seconds = time.perf_counter() - began
     return LoadOutcome(answered=answered, requests=calls.requests, seconds=seconds)
 
 

@@ -16,7 +16,7 @@ __all__ = ["DemoResult", "Measured", "document", "show_balances", "show_table", 
 
 _PAPER_CONVENTIONAL = ("6 or more", "3", "4", "1")  # Paper 1.2
 _PAPER_LIGHTSPEED = ("0", "0", "0", "0")  # Paper 2.1.2
-_ROWS = ("signatures", "messages between nodes", "local calls to a node", "extra HTTP requests")
+_ROWS = ("signatures", "node messages", "local calls", "extra requests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +158,8 @@ def show_trail(trail: Trail, console: Console) -> None:
 
 
 def show_balances(audit: Audit, console: Console) -> None:
-    """What follows from the ledger beside what the chain and the wallets say."""
-    grid = _grid("", "from the ledger", "found", left=(0,))
+    """What follows from the ledger, beside what the chain and the wallets say."""
+    grid = _grid("sat, unless it says otherwise", "expected", "found", left=(0,))
     for check in audit.checks:
         mark = Text("✓ ", "green") if check.ok else Text("✗ ", "bold red")
         grid.add_row(mark + Text(check.what), f"{check.expected:,}", f"{check.found:,}")

@@ -178,7 +178,7 @@ async def _pay_with_secrets(house: House, screen: Screen, book_id: str) -> Measu
 
 async def _close(house: House, screen: Screen, channel: ChannelView, book_id: str | None) -> Trail:
     plan = house.plan
-    screen.heading(f"The {plan.closer.value} is gone: a close without cooperation")
+    screen.heading(f"A close without cooperation, by the {plan.closer.value}")
     ending = Ending(
         house,
         channel_id=channel.channel_id,

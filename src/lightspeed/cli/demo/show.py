@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightspeed.cli.demo.audit import Audit
-from lightspeed.cli.demo.plan import DemoPlan, DemoScheme
+from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan, DemoScheme
 from lightspeed.cli.demo.report import (
     DemoResult,
     document,
@@ -28,7 +28,10 @@ def show_demo(plan: DemoPlan, *, folder: Path | None, json_file: Path) -> None:
     """Raises `CheckFailed` when a balance is off, `KeyboardInterrupt` when it was asked to end."""
     console = stdout()
     screen = Screen(console)
-    result = asyncio.run(_until_asked_to_end(plan, screen, folder))
+    try:
+        result = asyncio.run(_until_asked_to_end(plan, screen, folder))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     screen.heading("The close on chain")
     show_trail(result.trail, console)
     screen.heading("The money, to the satoshi")
@@ -51,10 +54,7 @@ async def _until_asked_to_end(plan: DemoPlan, screen: Screen, folder: Path | Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
-    try:
-        return await run_demo(plan, screen, folder=folder)
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    return await run_demo(plan, screen, folder=folder)
 
 
 def _faults(audit: Audit) -> str:
@@ -65,12 +65,12 @@ def _faults(audit: Audit) -> str:
 def _explain(result: DemoResult, console: Console) -> None:
     if result.plan.scheme is not DemoScheme.OUTPUTS:
         return
-    audit = result.audit
+    audit, plan = result.audit, result.plan
     console.print(
-        f"Only completed locks count on chain: {result.units_redeemed:,} units are "
-        f"{result.completed_locks:,} locks, {audit.claimed_sat:,} sat, and "
-        f"{audit.unenforced_sat:g} sat of a lock that was not completed (the exposure rule "
-        "keeps that below one lock and the window)."
+        f"{result.units_redeemed:,} units of {plan.unit_msat / MSAT_PER_SAT:g} sat were redeemed. "
+        f"They complete {result.completed_locks:,} locks, and only complete locks count on chain: "
+        f"{audit.claimed_sat:,} sat. The other {audit.unenforced_sat:g} sat stay with the payer; "
+        "the exposure rule keeps them below one lock and the window."
     )
 
 
@@ -78,7 +78,8 @@ def _explain_table(result: DemoResult, console: Console) -> None:
     if result.conventional is None:
         return
     console.print(
-        "Counted at the signers, the nodes' sockets and APIs, and the API server. Conventional: "
-        f"one call at a time, {result.plan.conventional_price_sat:,} sat each so that a chain "
-        "enforces the HTLC; a signature more than the paper's six is the invoice's."
+        "Counted at the signers, at the nodes' sockets and APIs, and at the API server, while the "
+        f"calls were made. Conventional calls cost {result.plan.conventional_price_sat:,} sat, so "
+        "that the chain enforces the HTLC, and go one at a time; the seventh signature is the "
+        "invoice's."
     )

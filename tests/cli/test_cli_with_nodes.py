@@ -1,0 +1,131 @@
+"""Two nodes lived with from the command line, from `node init` to a close by force."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lightspeed.cli.app import app
+from lightspeed.cli.demo.processes import free_ports
+
+ORIGIN = "http://127.0.0.1:8000"
+
+
+def run(*arguments: object, status: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def ask(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+@contextmanager
+def serving(*arguments: object) -> Iterator[dict[str, Any]]:
+    """A command that serves, in a process of its own; what it printed when it was ready."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lightspeed.cli", *map(str, arguments), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.rstrip() == "}":
+                break
+        yield json.loads(said)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def regtest() -> Iterator[str]:
+    with serving("regtest", "--port", "0") as ready:
+        yield ready["url"]
+
+
+@pytest.fixture(scope="module")
+def nodes(regtest: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """Folders of a payer's and a payee's running nodes."""
+    folder = tmp_path_factory.mktemp("nodes")
+    payer, payee = folder / "payer", folder / "payee"
+    ports = free_ports(4)
+    common = ("--esplora", regtest, "--to-self-delay", "6")
+    run("node", "init", "-d", payer, *common, "--port", ports[0], "--api-port", ports[1])
+    run(
+        *("node", "init", "-d", payee, *common, "--port", ports[2], "--api-port", ports[3]),
+        *("--payee-for", ORIGIN, "--no-payer"),
+    )
+    with serving("node", "run", "-d", payer), serving("node", "run", "-d", payee):
+        yield payer, payee
+
+
+def test_a_channel_and_a_book_from_first_to_last(regtest: str, nodes: tuple[Path, Path]) -> None:
+    payer, payee = nodes
+    peer = ask("node", "info", "-d", payee)
+    assert peer["lightspeed_parties"] == ["payee"]
+    assert "payee" in run("node", "info", "-d", payee)
+
+    address = run("node", "address", "-d", payer).strip()
+    assert "sat" not in run("regtest", "fund", address, 2_000_000, "--url", regtest, "--json")
+    wait_until(lambda: ask("node", "balance", "-d", payer)["confirmed_sat"] == 2_000_000)
+    assert "2,000,000 sat" in run("node", "balance", "-d", payer)
+
+    at = f"{peer['node_id']}@{peer['listen_host']}:{peer['listen_port']}"
+    assert peer["node_id"] in run("node", "connect", "-d", payer, at)
+    channel = ask("channel", "open", "-d", payer, at, 1_000_000, "--push", 50_000)
+    assert "channels yet" not in run("channel", "list", "-d", payer)
+    refused = run(
+        *("book", "open", "-d", payer, channel["channel_id"], "--origin", ORIGIN), status=1
+    )
+    assert "error:" in refused
+    run("regtest", "mine", 3, "--url", regtest)
+    for node in nodes:
+        wait_until(lambda node=node: ask("channel", "list", "-d", node)[0]["usable"])
+    assert "usable" in run("channel", "list", "-d", payer)
+
+    start = channel["channel_id"][:8]
+    sizes = ("--locks", 20, "--lock-amount", 1_000, "--chain-length", 10, "--refund-delay", 20)
+    book = ask("book", "open", "-d", payer, start, "--origin", ORIGIN, *sizes)
+    assert book["units"] == 200
+    assert book["book_id"] in run("book", "list", "-d", payee)
+    elsewhere = ("--origin", "https://elsewhere.example")
+    assert "reject" in run("book", "open", "-d", payer, start, *elsewhere, *sizes, status=1)
+
+    invoice = ask("invoice", "create", "-d", payee, 2_000, "--description", "coffee")
+    assert "open" in run("invoice", "lookup", "-d", payee, invoice["payment_hash"])
+    assert "paid" in run("pay", "-d", payer, invoice["bolt11"])
+    assert ask("invoice", "lookup", "-d", payee, invoice["payment_hash"])["state"] == "paid"
+    assert "error:" in run("pay", "-d", payer, invoice["bolt11"], status=1)  # never twice
+    assert "error:" in run("pay", "-d", payer, "lnbcrt1nonsense", status=1)
+    assert "error:" in run("invoice", "lookup", "-d", payee, "00" * 32, status=1)
+
+    assert "force" in run("channel", "close", "-d", payer, start, status=1)
+    assert "no channel" in run("channel", "close", "-d", payer, "ffff", status=2)
+    run("channel", "close", "-d", payer, start, "--force")
+    run("regtest", "mine", "--url", regtest)
+    wait_until(
+        lambda: ask("channel", "list", "-d", payer)[0]["onchain_state"] in ("closing", "done")
+    )
+    assert "on chain" in run("channel", "list", "-d", payer)
+
+
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

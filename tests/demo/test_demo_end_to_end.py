@@ -1,0 +1,169 @@
+"""The demo and the chain agree, whoever closes and however calls are paid."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CAPACITY_SAT = 5_000_000
+PUSH_SAT = 50_000
+CALLS, LOCKS, CHAIN_LENGTH, LOCK_SAT = 305, 40, 10, 1_000
+COMPLETED = CALLS // CHAIN_LENGTH
+INVOICES, INVOICE_SAT = 5, 1_000
+
+REQUIRED = {
+    "scheme",
+    "locks",
+    "chain_length",
+    "units",
+    "calls_paid",
+    "units_redeemed",
+    "calls_per_second",
+    "signatures_per_call",
+    "node_messages_per_call",
+    "local_calls_per_call",
+    "extra_requests_per_call",
+    "payee_claimed_sat",
+    "payer_refunded_sat",
+    "onchain_vbytes",
+    "closed_by",
+    "ok",
+}
+SMALL = (
+    *("--calls", str(CALLS)),
+    *("--locks", str(LOCKS)),
+    *("--chain-length", str(CHAIN_LENGTH)),
+    *("--conventional-calls", str(INVOICES)),
+)
+
+
+def demo(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """Runs it in a process of its own: (its document, what it printed)."""
+    document = folder / "demo.json"
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "lightspeed.cli", "demo", *options),
+            *("--folder", str(folder / "demo"), "--json", str(document)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
+    assert "\x1b[" not in finished.stdout  # no terminal, so plain lines
+    return json.loads(document.read_text()), finished.stdout
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of running processes that name the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in line:
+            found.append(line)
+    return found
+
+
+def assert_no_satoshi_is_missing(found: dict[str, Any]) -> None:
+    fees, anchors = found["fees_sat"], found["anchors_sat"]
+    received = found["received_sat"]
+    assert sum(received.values()) + sum(fees.values()) + anchors["left"] == CAPACITY_SAT
+    assert found["onchain_vbytes"] == sum(tx["vbytes"] for tx in found["transactions"])
+    assert sum(fees.values()) == sum(tx["fee_sat"] for tx in found["transactions"])
+    assert all(tx["height"] for tx in found["transactions"])
+    assert all(check["expected"] == check["found"] for check in found["checks"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closer", ["payer", "payee"])
+def test_calls_paid_with_secrets_are_enforced_on_chain(tmp_path: Path, closer: str) -> None:
+    found, shown = demo(tmp_path, *SMALL, "--close", closer)
+    assert found.keys() >= REQUIRED
+    assert found["ok"] is True
+    assert (found["scheme"], found["closed_by"]) == ("outputs", closer)
+    assert (found["locks"], found["chain_length"]) == (LOCKS, CHAIN_LENGTH)
+    assert found["units"] == LOCKS * CHAIN_LENGTH
+    assert found["calls_paid"] == found["units_redeemed"] == CALLS
+    assert found["completed_locks"] == COMPLETED
+    assert found["payee_claimed_sat"] == COMPLETED * LOCK_SAT
+    assert found["payer_refunded_sat"] == (LOCKS - COMPLETED) * LOCK_SAT
+    assert found["unenforced_sat"] == (CALLS % CHAIN_LENGTH) * LOCK_SAT / CHAIN_LENGTH
+
+    owed = PUSH_SAT + INVOICES * INVOICE_SAT + COMPLETED * LOCK_SAT
+    fees, anchors, received = found["fees_sat"], found["anchors_sat"], found["received_sat"]
+    assert received["payee"] == owed - fees["payee"] + anchors["payee"]
+    channel_costs = fees["channel"] + anchors["payee"] + anchors["left"]
+    assert received["payer"] == CAPACITY_SAT - owed - channel_costs - fees["payer"]
+    assert_no_satoshi_is_missing(found)
+
+    for name in ("signatures", "node_messages", "local_calls", "extra_requests"):
+        assert found[f"{name}_per_call"] == 0
+    conventional = found["measured"]["conventional"]
+    assert conventional["calls"] == INVOICES
+    assert conventional["signatures_per_call"] == 7  # Paper 1.2, and the invoice's
+    assert conventional["node_messages_per_call"] == 10
+    assert conventional["local_calls_per_call"] == 3
+    assert conventional["extra_requests_per_call"] == 1
+
+    assert "402 book-closed" in shown
+    assert re.search(r"signatures\s+6 or more\s+7\s+0\s+0", shown)
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_conventional_run_is_the_other_column(tmp_path: Path) -> None:
+    found, _ = demo(tmp_path, "--scheme", "conventional", "--calls", "8", "--close", "payee")
+    assert found.keys() >= REQUIRED
+    assert found["ok"] is True
+    assert (found["scheme"], found["calls_paid"], found["units_redeemed"]) == ("conventional", 8, 0)
+    assert found["payee_claimed_sat"] == 8 * INVOICE_SAT
+    assert found["received_sat"]["payee"] + found["fees_sat"]["payee"] - (
+        found["anchors_sat"]["payee"]
+    ) == (PUSH_SAT + 8 * INVOICE_SAT)
+    assert (found["signatures_per_call"], found["node_messages_per_call"]) == (7, 10)
+    assert (found["local_calls_per_call"], found["extra_requests_per_call"]) == (3, 1)
+    assert_no_satoshi_is_missing(found)
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("needs /proc to see processes")
+    demo_process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "lightspeed.cli", "demo", "--folder", str(tmp_path / "demo")),
+            *("--json", str(tmp_path / "demo.json")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert demo_process.stdout is not None
+    for line in demo_process.stdout:
+        if line.startswith("✓"):
+            break
+    assert len(processes_of(tmp_path)) >= 3
+    demo_process.send_signal(number)
+    said = demo_process.stdout.read()
+    assert demo_process.wait(timeout=30) == 130
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 10
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_of(tmp_path)
+    assert not (tmp_path / "demo.json").exists()
