@@ -15,6 +15,7 @@ from closing_world import (
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, sha256
 from lightspeed.channel import Side
 from lightspeed.node.closing import CloseKind, CloseState
+from lightspeed.node.own_transactions import OwnTransactions
 from lightspeed.units import Sat
 
 
@@ -235,3 +236,24 @@ async def test_open_channel_publishes_nothing(tmp_path: Path) -> None:
         progress = await world.funder.step()
         assert (progress.state, progress.kind, progress.transactions) == (CloseState.OPEN, None, ())
         assert len(world.regtest.mempool) == 0
+
+
+async def test_replacement_that_was_cut_short_is_tidied_up(tmp_path: Path) -> None:
+    """Killed after the new transaction was published, before the old one was forgotten."""
+    async with closing_world(tmp_path) as world:
+        party = world.fundee
+        world.publish(world.funder.node.channel.holder_commitment_tx())
+        await party.step()
+        (old,) = party.remembered()
+        set_fee_rate(world, 20)
+        for _ in range(3):
+            world.regtest.mine_block([])
+        await party.step()
+        (new,) = party.remembered()
+        OwnTransactions(party.store, party.node.channel.channel_id).add(old)
+        party.stop()
+        party.start()
+        progress = await party.step()
+        assert party.remembered() == [new]
+        assert progress.problems == ()
+        assert new.tx.txid in world.regtest.mempool
