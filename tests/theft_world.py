@@ -24,7 +24,8 @@ from lightspeed.channel import (
 )
 from lightspeed.channel.scripts import funding_output_script
 from lightspeed.channel.sweeps import SweepTooSmall
-from lightspeed.payment import SecretBook
+from lightspeed.lsf import next_close, next_settle
+from lightspeed.payment import LockElement, SecretBook
 from lightspeed.units import Msat, Sat
 from lsf_pair import channel_of, open_book, open_lsf_pair, payee_of, payer_of, secret_book
 from lsf_world import book_terms
@@ -37,7 +38,7 @@ HONEST_FEERATE = FeeRate(500)
 THIEF_FEERATE = FeeRate(5_000)  # a thief outbids
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loot:
     """A commitment that a node held, and the channel as it was then."""
 
@@ -113,6 +114,26 @@ class TheftWorld:
     def pay(self, secret: SecretBook, *locks: int) -> None:
         known = self.paid[secret.book.book_id]
         known |= {lock: secret.lock_secret(lock) for lock in locks}
+
+    def settle_book(self, secret: SecretBook, *, to_lock: int) -> None:
+        """What was paid up to this lock moves to the payee's balance."""
+        book_id = secret.book.book_id
+        known = {lock: s for lock, s in self.paid[book_id].items() if lock <= to_lock}
+        update = next_settle(channel_of(self.payee), book_id, known)
+        assert update is not None
+        self.payee.run(channel_of(self.payee).propose(update))
+        self.payee.run(channel_of(self.payee).commit())
+        self.settle()
+
+    def close_book(self, secret: SecretBook) -> None:
+        """To the unit; the rest goes back to the payer."""
+        book_id = secret.book.book_id
+        final = [LockElement(lock, 1, s) for lock, s in self.paid[book_id].items()]
+        update = next_close(channel_of(self.payee), book_id, final)
+        assert update is not None
+        self.payee.run(channel_of(self.payee).propose(update))
+        self.payee.run(channel_of(self.payee).commit())
+        self.settle()
 
     def offer_htlc(self, node: Node, amount_sat: int = 50_000) -> None:
         self.counter += 1
@@ -221,7 +242,8 @@ class TheftWorld:
 def held_sat(channel: Channel, *, locks_paid: int = 0) -> int:
     """What the holder is owed of its current commitment, before the fees of its sweeps.
 
-    The funder's includes what the commitment's fee and anchors take.
+    `locks_paid`: those of its books that are not settled. The funder's includes what the
+    commitment's fee and anchors take.
     """
     state = channel.state
     owed = state.base.holder_msat // 1_000
@@ -229,5 +251,5 @@ def held_sat(channel: Channel, *, locks_paid: int = 0) -> int:
     is_payer = lsf.parameters.holder.name == "PAYER"
     for book in state.base.extensions["lsf"].books:
         if is_payer:
-            owed += lsf.books[book.book_id].locks * LOCK_SAT
+            owed += (lsf.books[book.book_id].locks - book.settled) * LOCK_SAT
     return owed + (-locks_paid if is_payer else locks_paid) * LOCK_SAT

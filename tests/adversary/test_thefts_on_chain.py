@@ -23,8 +23,8 @@ from lightspeed.channel import (
 )
 from lightspeed.channel.spends import p2wpkh_spend
 from lightspeed.channel.sweeps import Spend
-from lightspeed.lsf import LsfKey, Party, usable_books
-from lightspeed.payment import SecretBook
+from lightspeed.lsf import LsfKey, Party, next_close, next_settle, usable_books
+from lightspeed.payment import LockElement, SecretBook
 from lightspeed.units import Sat
 from lsf_pair import channel_of, party_of, propose_book, say_open, secret_book
 from lsf_world import book_terms
@@ -53,9 +53,12 @@ def node_of(world: TheftWorld, party: Party) -> Node:
 
 
 def mine_until(world: TheftWorld, blocks: int, *, honest: Node, thief: Node, loot: Loot) -> None:
-    """Both act before each block, the thief first and with higher fees."""
+    """Both act before each block, the thief first and with higher fees.
+
+    The thief acts as if its loot were not revoked; of the honest side's it has none.
+    """
     for _ in range(blocks):
-        world.act(thief, loot.channel)
+        world.act(thief, loot.channel if loot in world.loot[thief.name] else channel_of(thief))
         world.act(honest)
         world.regtest.mine()
 
@@ -115,6 +118,49 @@ def test_revoked_commitment_that_a_reorganisation_brings_back() -> None:
     mine_until(world, D + 3, honest=honest, thief=thief, loot=loot)
     assert world.received_sat(thief) == 0
     assert world.received_sat(honest) > held_sat(channel_of(honest))
+
+
+@pytest.mark.parametrize("ending", ["settled", "closed"])
+@pytest.mark.parametrize("cheat", Party)
+def test_commitment_from_before_a_settlement_to_be_paid_or_refunded_twice(
+    cheat: Party, ending: str
+) -> None:
+    """The payee would claim again what it was paid, the payer get back what it has paid."""
+    world = TheftWorld()
+    secret = world.open_book()
+    world.pay(secret, 1, 2, 3)
+    thief = node_of(world, cheat)
+    honest = world.pair.other(thief)
+    loot = world.loot[thief.name][-1]
+    if ending == "settled":
+        world.settle_book(secret, to_lock=2)
+    else:
+        world.close_book(secret)
+    owed = held_sat(channel_of(honest))
+    world.regtest.broadcast(loot.tx)
+    world.regtest.mine()
+    mine_until(world, R + 2, honest=honest, thief=thief, loot=loot)
+    assert world.received_sat(thief) == 0
+    fee_and_anchors_sat = 5_000_000 - sum(output.value for output in loot.tx.outputs) + 2 * 330
+    got = world.received_sat(honest) + world.own_fees_sat(honest)
+    assert got == 5_000_000 - fee_and_anchors_sat
+    assert got > owed
+
+
+@pytest.mark.parametrize("broadcaster", Party)
+def test_close_on_chain_after_a_settlement_pays_the_rest_once(broadcaster: Party) -> None:
+    world = TheftWorld()
+    secret = world.open_book()
+    world.pay(secret, 1, 2, 3, 4)
+    world.settle_book(secret, to_lock=2)
+    node = node_of(world, broadcaster)
+    loot = world.loot[node.name][-1]
+    owed = held_sat(channel_of(world.payee), locks_paid=2)
+    assert owed == 1_000_000 + 4 * LOCK_SAT
+    world.regtest.broadcast(loot.tx)
+    world.regtest.mine()
+    mine_until(world, R + D + 4, honest=world.payee, thief=world.payer, loot=loot)
+    assert world.received_sat(world.payee) + world.own_fees_sat(world.payee) == owed
 
 
 @pytest.mark.parametrize("cheat", Party)
@@ -206,6 +252,17 @@ def test_payee_killed_at_any_moment_answers_every_commitment_from_its_store() ->
     for node in (world.payee, world.payer):
         node.run(channel_of(node).commit())
     settle_and_check()
+    payee, book_id = channel_of(world.payee), secret.book.book_id
+    secrets = {lock: secret.lock_secret(lock) for lock in EVERY_LOCK}
+    final = [LockElement(lock, 1, secrets[lock]) for lock in EVERY_LOCK]
+    for update in (
+        lambda: next_settle(payee, book_id, {1: secrets[1], 2: secrets[2]}),
+        lambda: next_close(payee, book_id, final[2:]),
+    ):
+        world.payee.run(payee.propose(update()))
+        world.payee.run(payee.commit())
+        settle_and_check()
+    assert usable_books(payee) == ()
     assert answered > 40
 
 
