@@ -14,9 +14,9 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.channel.graph import Draft, Frozen, Output, build
 from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revocation_private_key
+from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.micropayment import Micropayment
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import BookTerms, Scheme, SecretBook, default_window
@@ -111,7 +111,7 @@ class World:
         return build(lambda: Draft(2, 0, (TxIn(_FUNDING),), (*others, lsf)))
 
     @cached_property
-    def child(self) -> Micropayment:
+    def child(self) -> LsfChild:
         return self.book.child(self.frozen, self.keys, whose=self.whose, settled=self.settled)
 
     def secret(self, lock: int) -> bytes:

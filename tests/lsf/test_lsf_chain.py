@@ -36,7 +36,7 @@ from lightspeed.channel import (
 )
 from lightspeed.channel.scripts import funding_output_script
 from lightspeed.channel.spends import p2wpkh_spend
-from lightspeed.lsf import Micropayment, Party, p2a_spend
+from lightspeed.lsf import LsfChild, Party, p2a_spend
 from lightspeed.lsf.children import children
 from lightspeed.payment import SecretBook
 from lightspeed.units import Sat
@@ -103,7 +103,7 @@ class Court:
     def onchain(self, node: Node, commitment: Tx) -> OnChain:
         return identify(channel_of(node), commitment, node.lookup)
 
-    def child(self, node: Node, commitment: Tx) -> Micropayment:
+    def child(self, node: Node, commitment: Tx) -> LsfChild:
         onchain = self.onchain(node, commitment)
         state = channel_of(node).state.extension_states["lsf"]
         built = onchain.built
@@ -280,7 +280,7 @@ def test_a_revoked_lsf_is_taken_whole_before_any_child_can_confirm(cheat: Party)
     assert court.remedies(honest, revoked) == []
 
 
-def _completed_by_payee(court: Court, child: Micropayment) -> Tx:
+def _completed_by_payee(court: Court, child: LsfChild) -> Tx:
     """What a cheating payee holds of its own commitment, as long as that was current."""
     channel = channel_of(court.payee)
     onchain = court.onchain(court.payee, court.commitment(court.payee))

@@ -218,7 +218,7 @@ MUTATIONS: dict[str, tuple[Mutation, str]] = {
     "a gap": (_with(first=1), "signature 1 after 0"),
     "more announced": (_with(total=2), "1 signatures for 1 children"),
     "more than announced": (_with(signatures=(bytes(64),) * 2), "not the 1 signatures"),
-    "too many": (_with(total=17), "at most 16"),
+    "too many": (_with(total=1_017), "at most 1016"),
     "empty": (_with(signatures=()), "not the 1 signatures"),
 }
 

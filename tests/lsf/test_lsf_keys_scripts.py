@@ -20,7 +20,7 @@ from lightspeed.lsf.scripts import (
     literal_claim_leaf,
     lsf_output,
     refund_leaf,
-    split_leaf,
+    secret_leaf,
 )
 from lightspeed.tagged import tagged_hash
 from lsf_world import make_world
@@ -32,7 +32,7 @@ P, Q, H = "20" + PAYER.x_only.hex(), "20" + PAYEE.x_only.hex(), "20" + HASH.hex(
 
 
 def test_split_leaf_is_the_script_of_the_specification() -> None:
-    leaf = split_leaf(HASH, payer=PAYER, payee=PAYEE, delay_blocks=144)
+    leaf = secret_leaf(HASH, payer=PAYER, payee=PAYEE, delay_blocks=144)
     assert leaf.hex() == f"82012088a8{H}88{P}ad{Q}ad029000b2"
 
 
@@ -53,7 +53,7 @@ def test_literal_claim_leaf_asks_for_the_secret_alone() -> None:
     [(1, 1), (16, 1), (17, 2), (127, 2), (128, 3), (144, 3), (32_767, 3), (32_768, 4), (65_535, 4)],
 )
 def test_leaf_sizes_are_those_of_their_docstrings(delay: int, push: int) -> None:
-    split = split_leaf(HASH, payer=PAYER, payee=PAYEE, delay_blocks=delay)
+    split = secret_leaf(HASH, payer=PAYER, payee=PAYEE, delay_blocks=delay)
     assert len(split) == 108 + push
     assert len(refund_leaf(PAYER, refund_delay_blocks=delay)) == 35 + push
     assert len(claim_leaf(HASH, payee=PAYEE)) == 73

@@ -29,7 +29,6 @@ from lightspeed.lsf import (
 )
 from lightspeed.lsf.negotiation import LIMITS_TLV, PARTY_TLV, negotiate, offer
 from lightspeed.payment import BookTerms, Scheme
-from lightspeed.units import Sat
 from lsf_world import book_terms
 
 LIMITS = PayeeLimits()
@@ -138,8 +137,8 @@ def test_default_refund_delay_is_a_week_or_two_days_after_d(delay: int, refund: 
 
 
 def test_other_schemes_and_assets_are_refused_by_name() -> None:
-    with pytest.raises(BookRefused, match="scheme ladder is not offered"):
-        check(replace(book_terms(), scheme=Scheme.LADDER))
+    with pytest.raises(BookRefused, match="scheme seals is not offered"):
+        check(replace(book_terms(), scheme=Scheme.SEALS))
     with pytest.raises(BookRefused, match="only sats"):
         check(replace(book_terms(), asset=bytes(32)))
     with pytest.raises(BookRefused, match="scheme outputs is not offered"):
@@ -147,9 +146,9 @@ def test_other_schemes_and_assets_are_refused_by_name() -> None:
 
 
 def test_claiming_must_be_worth_it_at_the_current_fee_rate_too() -> None:
-    check_claim_cost(Sat(1_209), feerate=FeeRate(1_000))
+    check_claim_cost(book_terms(lock_amount=1_209), feerate=FeeRate(1_000))
     with pytest.raises(BookRefused):
-        check_claim_cost(Sat(1_208), feerate=FeeRate(1_000))
+        check_claim_cost(book_terms(lock_amount=1_208), feerate=FeeRate(1_000))
 
 
 # --- wire forms -----------------------------------------------------------------------------

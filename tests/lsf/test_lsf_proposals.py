@@ -67,7 +67,7 @@ def test_an_accepted_book_is_stored_before_it_is_said() -> None:
 
 Change = Callable[[BookTerms], BookTerms]
 REFUSED: dict[str, tuple[Change, RejectReason]] = {
-    "scheme": (lambda terms: replace(terms, scheme=Scheme.LADDER), RejectReason.TERMS),
+    "scheme": (lambda terms: replace(terms, scheme=Scheme.SEALS), RejectReason.TERMS),
     "asset": (lambda terms: replace(terms, asset=bytes(32)), RejectReason.TERMS),
     "locks": (lambda terms: replace(terms, locks=2_323), RejectReason.TERMS),
     "dust": (lambda terms: replace(terms, lock_amount=329), RejectReason.TERMS),

@@ -143,7 +143,7 @@ def test_child_cannot_lower_its_relative_locktime(whose: Party) -> None:
     world = make_world(whose=whose)
     early = replace(
         world.child,
-        tx=with_sequence(world.child.tx, world.book.delay_blocks(whose) - 1),
+        tx=with_sequence(world.child.tx, world.child.tx.inputs[0].sequence - 1),
     )
     tx = early.completed(
         payer_signature=early.sign(world.lsf_secret(world.payer)),

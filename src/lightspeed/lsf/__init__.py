@@ -10,6 +10,7 @@ from lightspeed.lsf.books import (
     settled_locks,
     usable_books,
 )
+from lightspeed.lsf.child import P2A_SAT, LsfChild, LsfKey
 from lightspeed.lsf.claims import (
     CLAIM_INPUT_WEIGHT,
     LockSettled,
@@ -38,9 +39,12 @@ from lightspeed.lsf.keys import (
     book_public_key,
     lsf_private_key,
 )
+from lightspeed.lsf.ladder import LadderBook, settlement_transaction_weight
 from lightspeed.lsf.limits import (
     CHAIN_RULES,
+    DEFAULT_MAX_RUNGS,
     MAX_BOOKS,
+    MAX_CHANNEL_RUNGS,
     MAX_OUTPUTS_LOCKS,
     MIN_LOCK_AMOUNT_SAT,
     REGTEST_RULES,
@@ -70,14 +74,12 @@ from lightspeed.lsf.messages import (
 )
 from lightspeed.lsf.micropayment import (
     MAX_LOCKS_WITH_P2A,
-    P2A_SAT,
-    LsfKey,
-    Micropayment,
     lsf_amount,
     micropayment_weight,
 )
 from lightspeed.lsf.negotiation import LsfParameters, offered_party
 from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.lsf.settling import next_close, next_settle
 from lightspeed.lsf.state import BOOK_TABLE, LsfContent, LsfState, OpenBook
@@ -86,8 +88,10 @@ __all__ = [
     "BOOK_TABLE",
     "CHAIN_RULES",
     "CLAIM_INPUT_WEIGHT",
+    "DEFAULT_MAX_RUNGS",
     "LSF_MESSAGES",
     "MAX_BOOKS",
+    "MAX_CHANNEL_RUNGS",
     "MAX_CLOSE_ELEMENTS",
     "MAX_LOCKS_WITH_P2A",
     "MAX_OUTPUTS_LOCKS",
@@ -105,10 +109,12 @@ __all__ = [
     "ChunksOutOfOrder",
     "CloseRequested",
     "DelayRules",
+    "LadderBook",
     "LightspeedFunding",
     "LockSettled",
     "LsfAccept",
     "LsfBasepoints",
+    "LsfChild",
     "LsfClose",
     "LsfCloseRequest",
     "LsfContent",
@@ -123,12 +129,12 @@ __all__ = [
     "LsfSignRequest",
     "LsfSignatures",
     "LsfState",
-    "Micropayment",
     "OpenBook",
     "OutputsBook",
     "Party",
     "PayeeLimits",
     "RejectReason",
+    "SchemeBook",
     "Settlement",
     "WrongLockSecret",
     "accepted_books",
@@ -152,5 +158,6 @@ __all__ = [
     "p2a_spend",
     "refund_spend",
     "settled_locks",
+    "settlement_transaction_weight",
     "usable_books",
 ]

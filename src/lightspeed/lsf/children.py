@@ -4,17 +4,18 @@ Design section 5, "Child signatures". Only the payee needs the payer's signature
 """
 
 from dataclasses import replace
+from itertools import accumulate
 
 from lightspeed.bitcoin import BadSignature
 from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import ChannelView, CommitmentContext
 from lightspeed.channel.graph import Frozen, Output
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE
+from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.collect import SignatureCollector, signature_messages
 from lightspeed.lsf.errors import ChunksOutOfOrder
 from lightspeed.lsf.keys import LsfKeys, lsf_private_key
 from lightspeed.lsf.messages import LsfSignatures, LsfSignRequest, Party
-from lightspeed.lsf.micropayment import Micropayment
 from lightspeed.lsf.state import LsfContent, LsfState
 
 __all__ = [
@@ -22,13 +23,14 @@ __all__ = [
     "all_arrived",
     "broadcasting_party",
     "check_request",
+    "child_counts",
     "children",
     "collect",
-    "kept_signature",
     "lsf_keys",
     "lsf_outputs",
     "request",
     "sign",
+    "signatures_by_book",
     "verify",
 ]
 
@@ -58,12 +60,22 @@ def lsf_outputs(
 
 def children(
     state: LsfState, content: LsfContent, context: CommitmentContext, frozen: Frozen
-) -> tuple[Micropayment, ...]:
-    """In the order of the content: signatures are exchanged and kept in this order."""
+) -> tuple[LsfChild, ...]:
+    """Book by book in the order of the content: so signatures are exchanged and kept."""
     keys, whose = lsf_keys(state, context), broadcasting_party(state, context)
     return tuple(
-        state.books[book.book_id].child(frozen, keys, whose=whose, settled=book.settled)
+        child
         for book in content.books
+        for child in state.books[book.book_id].children(
+            frozen, keys, whose=whose, settled=book.settled
+        )
+    )
+
+
+def child_counts(state: LsfState, content: LsfContent) -> tuple[int, ...]:
+    """Of each book."""
+    return tuple(
+        state.books[book.book_id].child_count(settled=book.settled) for book in content.books
     )
 
 
@@ -127,7 +139,7 @@ def collect(state: LsfState, message: LsfSignatures) -> LsfState:
     """The next signatures; `ChannelViolation` when they cannot be."""
     if state.parameters.holder is not Party.PAYEE:
         raise ChannelViolation("lsf_signatures to the payer")
-    max_total = state.parameters.limits.max_books
+    max_total = state.parameters.limits.max_children
     try:
         known = next((s for s in state.signatures.values() if s.whose == message.whose), None)
         if known is None:
@@ -164,10 +176,9 @@ def verify(
             raise ChannelViolation("the signatures for the children of the commitment are missing")
         return state, b""
     _check_number(collected, context)
-    if not collected.complete or collected.total != len(content.books):
-        raise ChannelViolation(
-            f"{len(collected.signatures)} signatures for {len(content.books)} children"
-        )
+    total = sum(child_counts(state, content))
+    if not collected.complete or collected.total != total:
+        raise ChannelViolation(f"{len(collected.signatures)} signatures for {total} children")
     expected = children(state, content, context, frozen)
     try:
         for child, signature in zip(expected, collected.signatures, strict=True):
@@ -178,9 +189,22 @@ def verify(
     return replace(state, signatures=others), b"".join(collected.signatures)
 
 
-def kept_signature(kept: bytes, index: int) -> bytes:
-    """The signature for child `index`, out of what `verify` returned."""
-    return kept[index * SCHNORR_SIGNATURE_SIZE :][:SCHNORR_SIGNATURE_SIZE]
+def signatures_by_book(
+    state: LsfState, content: LsfContent, kept: bytes
+) -> tuple[tuple[bytes, ...], ...]:
+    """For each book the signatures for its children, out of what `verify` returned.
+
+    Empty ones when nothing is kept: then the holder is the payer, or the commitment is revoked.
+    """
+    counts = child_counts(state, content)
+    if not kept:
+        return ((),) * len(counts)
+    size = SCHNORR_SIGNATURE_SIZE
+    signatures = [kept[at : at + size] for at in range(0, len(kept), size)]
+    ends = tuple(accumulate(counts))
+    return tuple(
+        tuple(signatures[end - count : end]) for count, end in zip(counts, ends, strict=True)
+    )
 
 
 def _check_number(collected: SignatureCollector, context: CommitmentContext) -> None:

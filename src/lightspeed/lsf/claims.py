@@ -1,14 +1,17 @@
-"""How LSFs and the outputs of micropayment transactions are spent after a unilateral close.
+"""How LSFs and the outputs of their children are spent after a unilateral close.
 
 `channel.sweeps` batches these `Spend`s within standardness and signs them.
 
     who     spends                    when                                              by
     payee   output of a lock          once the child is there                           secret
     payer   output of a lock          refund delay after the child                      key
+    both    own output (ladder)       once the child is there                           key path
     payer   LSF                       refund delay after the commitment                 key
     both    LSF of a commitment that  at once, before any child can confirm             key path
             the other had revoked
 """
+
+from typing import TYPE_CHECKING
 
 from lightspeed.bitcoin import (
     P2A_SCRIPT,
@@ -25,17 +28,21 @@ from lightspeed.channel.graph import Frozen
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
 from lightspeed.errors import LocalError
+from lightspeed.lsf.child import P2A_SAT, LsfChild
 from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.micropayment import P2A_SAT, Micropayment
-from lightspeed.lsf.outputs import OutputsBook
-from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, LSF_REFUND_LEAF, SECRET_SIZE
+from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, SECRET_SIZE
+
+if TYPE_CHECKING:
+    from lightspeed.lsf.outputs import OutputsBook
+    from lightspeed.lsf.scheme import SchemeBook
 
 __all__ = [
     "CLAIM_INPUT_WEIGHT",
     "LockSettled",
     "WrongLockSecret",
     "claim_spend",
+    "key_spend",
     "lsf_refund_spend",
     "lsf_revocation_spend",
     "p2a_spend",
@@ -58,10 +65,10 @@ class LockSettled(LocalError, LookupError):
 
 
 def claim_spend(
-    book: OutputsBook,
+    book: "OutputsBook",
     lock: int,
     *,
-    child: Micropayment,
+    child: LsfChild,
     settled: int,
     secret: bytes,
     payee: PrivateKey,
@@ -94,7 +101,7 @@ def claim_spend(
 
 
 def refund_spend(
-    book: OutputsBook, lock: int, *, child: Micropayment, settled: int, payer: PrivateKey
+    book: "OutputsBook", lock: int, *, child: LsfChild, settled: int, payer: PrivateKey
 ) -> Spend:
     """The payer takes back the output of a lock, `refund_delay` after the child confirmed.
 
@@ -108,12 +115,12 @@ def refund_spend(
         output=output,
         leaf=CLAIM_REFUND_LEAF,
         key=payer,
-        sequence=book.settlement.refund_delay_blocks,
+        sequence=book.refund_delay_blocks,
     )
 
 
 def lsf_refund_spend(
-    book: OutputsBook,
+    book: "SchemeBook",
     frozen: Frozen,
     *,
     keys: LsfKeys,
@@ -129,14 +136,14 @@ def lsf_refund_spend(
         frozen.outpoint(book.key),
         frozen.output(book.key),
         output=book.lsf(keys, whose=whose, settled=settled),
-        leaf=LSF_REFUND_LEAF,
+        leaf=book.child_count(settled=settled),  # the refund stands behind those of the children
         key=payer,
-        sequence=book.settlement.refund_delay_blocks,
+        sequence=book.refund_delay_blocks,
     )
 
 
 def lsf_revocation_spend(
-    book: OutputsBook,
+    book: "SchemeBook",
     frozen: Frozen,
     *,
     keys: LsfKeys,
@@ -148,29 +155,37 @@ def lsf_revocation_spend(
 
     `revocation` is the secret of `keys.revocation` (BOLT 3, "`revocationpubkey` Derivation").
     """
-    secret = book.lsf(keys, whose=whose, settled=settled).tweak_secret(revocation)
+    return key_spend(
+        frozen.outpoint(book.key),
+        frozen.output(book.key),
+        secret=book.lsf(keys, whose=whose, settled=settled).tweak_secret(revocation),
+    )
+
+
+def key_spend(outpoint: OutPoint, prevout: TxOut, *, secret: PrivateKey) -> Spend:
+    """By key path; `secret` is that of the output key, `TaprootOutput.tweak_secret`."""
 
     def sign(digest: TxDigest, index: int) -> tuple[bytes, ...]:
         return (secret.sign_schnorr(digest.taproot(index)),)
 
     return Spend(
-        outpoint=frozen.outpoint(book.key),
-        prevout=frozen.output(book.key),
+        outpoint=outpoint,
+        prevout=prevout,
         sequence=SEQUENCE_REPLACEABLE,
         witness_weight=P2TR_KEY_PATH_WITNESS_WEIGHT,
         sign=sign,
     )
 
 
-def p2a_spend(child: Micropayment) -> Spend:
-    """The P2A of a micropayment transaction: anybody may pay for it with a child of its own.
+def p2a_spend(child: LsfChild) -> Spend:
+    """The P2A of a child: anybody may pay for it with a child of its own.
 
     Raises `LockSettled` when it has none.
     """
     vout = len(child.tx.outputs) - 1
     prevout = child.tx.outputs[vout]
     if prevout != TxOut(P2A_SAT, P2A_SCRIPT):
-        raise LockSettled("this micropayment transaction has no P2A")
+        raise LockSettled("this child has no P2A")
     return Spend(
         outpoint=child.tx.outpoint(vout),
         prevout=prevout,
@@ -180,7 +195,7 @@ def p2a_spend(child: Micropayment) -> Spend:
     )
 
 
-def _lock_outpoint(book: OutputsBook, lock: int, *, child: Micropayment, settled: int) -> OutPoint:
+def _lock_outpoint(book: "OutputsBook", lock: int, *, child: LsfChild, settled: int) -> OutPoint:
     if not settled < lock <= book.locks:
         raise LockSettled(f"no output for lock {lock}: {settled} of {book.locks} are settled")
     return child.tx.outpoint(lock - settled - 1)

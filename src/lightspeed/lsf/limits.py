@@ -8,6 +8,7 @@ from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, dust_limit, fee_for_weig
 from lightspeed.lsf.claims import CLAIM_INPUT_WEIGHT
 from lightspeed.lsf.errors import BookRefused
 from lightspeed.lsf.messages import RejectReason
+from lightspeed.lsf.schemes import SCHEMES
 from lightspeed.lsf.settlement import MAX_DELAY_BLOCKS, Settlement
 from lightspeed.payment import MAX_CHAIN_LENGTH, SATS, BookTerms, Scheme
 from lightspeed.units import Msat, Sat
@@ -16,8 +17,10 @@ __all__ = [
     "CHAIN_RULES",
     "CLAIM_COST_MARGIN",
     "DEFAULT_MAX_EXPOSURE_SAT",
+    "DEFAULT_MAX_RUNGS",
     "DEFAULT_MAX_WINDOW",
     "MAX_BOOKS",
+    "MAX_CHANNEL_RUNGS",
     "MAX_OUTPUTS_LOCKS",
     "MIN_LOCK_AMOUNT_SAT",
     "REGTEST_RULES",
@@ -28,11 +31,18 @@ __all__ = [
     "check_payee_delay",
     "default_refund_delay_blocks",
     "exposure_msat",
+    "rungs",
 ]
 
 MAX_OUTPUTS_LOCKS = 2_322
 """A micropayment transaction of 399,940 WU with d = 144, 399,941 with the longest push of d;
 400,000 relay, and one output more weighs 172."""
+
+DEFAULT_MAX_RUNGS = 127
+"""With the refund a tree of depth 7: BIP 110 relays no control block of more than 257 bytes."""
+
+MAX_CHANNEL_RUNGS = 1_000
+"""Of all ladder books of a channel: the payer signs each for both commitments, at each update."""
 
 MIN_LOCK_AMOUNT_SAT = dust_limit(p2tr(bytes(32)))  # = 330
 
@@ -68,17 +78,21 @@ REGTEST_RULES = DelayRules(
     min_payee_delay_blocks=6, min_refund_margin_blocks=11, literal_allowed=True
 )
 
-_LIMITS = struct.Struct(">BBBIHQQIHHI")  # version, schemes, then the fields in order
+_LIMITS = struct.Struct(">BBBIHHHQQIHHI")  # version, schemes, then the fields in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayeeLimits:
     """What a payee is ready to accept, told when the channel is opened."""
 
-    schemes: frozenset[Scheme] = frozenset({Scheme.OUTPUTS})
+    schemes: frozenset[Scheme] = frozenset({Scheme.OUTPUTS, Scheme.LADDER})
     max_books: int = 16
     """Accepted or open at one time."""
     max_locks: int = MAX_OUTPUTS_LOCKS
+    max_rungs: int = DEFAULT_MAX_RUNGS
+    """Locks of a ladder book."""
+    max_channel_rungs: int = MAX_CHANNEL_RUNGS
+    """Of all ladder books that are accepted or open at one time."""
     max_chain_length: int = MAX_CHAIN_LENGTH
     min_lock_amount: int = MIN_LOCK_AMOUNT_SAT
     max_lock_amount: int = 10_000_000
@@ -90,15 +104,25 @@ class PayeeLimits:
     def __post_init__(self) -> None:
         if not 1 <= self.max_books <= MAX_BOOKS:
             raise ValueError(f"a channel has 1 to {MAX_BOOKS} books")
+        if not 0 <= self.max_rungs <= self.max_channel_rungs <= MAX_CHANNEL_RUNGS:
+            raise ValueError(f"a channel has at most {MAX_CHANNEL_RUNGS} rungs")
+
+    @property
+    def max_children(self) -> int:
+        """Of one commitment: signatures of the payer for it."""
+        return self.max_books + self.max_channel_rungs
 
     def to_bytes(self) -> bytes:
-        """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, chain length
-        u16, lock amount u64 and u64, window u32, refund delay u16 and u16, child fee rate u32."""
+        """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, rungs u16
+        and u16, chain length u16, lock amount u64 and u64, window u32, refund delay u16 and u16,
+        child fee rate u32."""
         return _LIMITS.pack(
             1,
             sum(1 << scheme.value for scheme in self.schemes),
             self.max_books,
             self.max_locks,
+            self.max_rungs,
+            self.max_channel_rungs,
             self.max_chain_length,
             self.min_lock_amount,
             self.max_lock_amount,
@@ -113,13 +137,16 @@ class PayeeLimits:
         """Raises `ValueError`. Schemes that are not known here are left out."""
         if len(data) != _LIMITS.size:
             raise ValueError(f"limits of {len(data)} bytes")
-        version, schemes, books, locks, chain, low, high, window, *rest = _LIMITS.unpack(data)
+        version, schemes, books, locks, max_rungs, max_channel_rungs = _LIMITS.unpack(data)[:6]
+        chain, low, high, window, *rest = _LIMITS.unpack(data)[6:]
         if version != 1:
             raise ValueError(f"limits of version {version}")
         return cls(
             schemes=frozenset(scheme for scheme in Scheme if schemes >> scheme.value & 1),
             max_books=books,
             max_locks=locks,
+            max_rungs=max_rungs,
+            max_channel_rungs=max_channel_rungs,
             max_chain_length=chain,
             min_lock_amount=low,
             max_lock_amount=high,
@@ -158,13 +185,20 @@ def exposure_msat(terms: BookTerms) -> Msat:
     return Msat(min(terms.units, terms.chain_length + terms.window) * terms.unit_value)
 
 
-def check_claim_cost(lock_amount_sat: Sat, *, feerate: FeeRate) -> None:
-    """Claiming a lock must not eat it up. Raises `BookRefused`."""
+def check_claim_cost(terms: BookTerms, *, feerate: FeeRate) -> None:
+    """Claiming a lock, where each is claimed, must not eat it up. Raises `BookRefused`."""
+    if terms.scheme is Scheme.LADDER:
+        return
     cost = fee_for_weight(CLAIM_INPUT_WEIGHT, feerate)
     _require(
-        lock_amount_sat >= CLAIM_COST_MARGIN * cost,
-        f"a lock of {lock_amount_sat} sat, which cost {cost} sat to claim",
+        terms.lock_amount >= CLAIM_COST_MARGIN * cost,
+        f"a lock of {terms.lock_amount} sat, which cost {cost} sat to claim",
     )
+
+
+def rungs(terms: BookTerms) -> int:
+    """What the book counts against the rungs of its channel."""
+    return terms.locks if terms.scheme is Scheme.LADDER else 0
 
 
 def check_book(
@@ -174,14 +208,14 @@ def check_book(
     check_payee_delay(payee_delay_blocks, rules=rules)
     settlement = Settlement.from_bytes(terms.settlement)
     _require(
-        terms.scheme in limits.schemes and terms.scheme is Scheme.OUTPUTS,
+        terms.scheme in limits.schemes and terms.scheme in SCHEMES,
         f"scheme {terms.scheme.name.lower()} is not offered",
     )
     _require(terms.asset == SATS, "only sats are offered")
-    _require(
-        terms.locks <= min(limits.max_locks, MAX_OUTPUTS_LOCKS),
-        f"{terms.locks} locks, at most {min(limits.max_locks, MAX_OUTPUTS_LOCKS)} are possible",
-    )
+    most = min(limits.max_locks, MAX_OUTPUTS_LOCKS)
+    if terms.scheme is Scheme.LADDER:
+        most = min(limits.max_locks, limits.max_rungs)
+    _require(terms.locks <= most, f"{terms.locks} locks, at most {most} are possible")
     _within("chain length", terms.chain_length, 1, limits.max_chain_length)
     _within(
         "lock amount",
@@ -200,8 +234,9 @@ def check_book(
         settlement.child_feerate >= max(limits.min_child_feerate, FEE_RATE_FLOOR),
         f"a child fee rate of {settlement.child_feerate} sat/kw is too low",
     )
-    check_claim_cost(Sat(terms.lock_amount), feerate=settlement.child_feerate)
-    _require(rules.literal_allowed or not settlement.literal, "claims without a signature")
+    check_claim_cost(terms, feerate=settlement.child_feerate)
+    literal_allowed = rules.literal_allowed and terms.scheme is Scheme.OUTPUTS
+    _require(literal_allowed or not settlement.literal, "claims without a signature")
     return settlement
 
 

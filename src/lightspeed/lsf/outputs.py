@@ -1,27 +1,29 @@
 """Scheme `outputs`: a book as transactions. Paper 2.1.1; design section 6."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from lightspeed.bitcoin import PublicKey, TaprootOutput, TxOut
 from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
+from lightspeed.lsf.child import LsfChild, LsfKey, child_delay_blocks
+from lightspeed.lsf.claims import claim_spend, refund_spend
 from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
 from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import (
     MAX_LOCKS_WITH_P2A,
-    LsfKey,
-    Micropayment,
     build_micropayment,
     lsf_amount,
 )
+from lightspeed.lsf.scheme import LsfOnChain
 from lightspeed.lsf.scripts import (
-    PAYER_COMMITMENT_DELAY_BLOCKS,
     claim_leaf,
     claim_output,
     literal_claim_leaf,
     lsf_output,
     refund_leaf,
-    split_leaf,
+    secret_leaf,
 )
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import Book
@@ -32,10 +34,8 @@ __all__ = ["OutputsBook"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputsBook:
-    """One book of this scheme, with everything that no commitment changes computed once.
-
-    Building it takes about 80 µs for each lock. `settled` is everywhere the number of locks
-    that the commitment no longer holds: always the first ones.
+    """A `SchemeBook`. Its children's outputs do not depend on commitments and are made once,
+    at the first use: that takes about 80 µs for each lock.
     """
 
     book: Book
@@ -43,19 +43,9 @@ class OutputsBook:
     keys: BookKeys
     payee_delay_blocks: int
     """D: the payer's to_self_delay, d on the payee's own commitment."""
-    claims: tuple[TaprootOutput, ...] = field(init=False, repr=False, compare=False)
-    """The output of each lock, from lock 1."""
-
-    def __post_init__(self) -> None:
-        refund = self._refund_leaf(self.keys.payer)
-        object.__setattr__(
-            self,
-            "claims",
-            tuple(
-                claim_output(self._claim_leaf(lock), refund=refund)
-                for lock in range(1, self.locks + 1)
-            ),
-        )
+    _claims: list[TaprootOutput] = field(
+        init=False, repr=False, compare=False, default_factory=list
+    )
 
     @classmethod
     def derive(cls, book: Book, *, basepoints: LsfBasepoints, payee_delay_blocks: int) -> Self:
@@ -70,6 +60,21 @@ class OutputsBook:
     @property
     def key(self) -> LsfKey:
         return LsfKey(self.book.book_id)
+
+    @property
+    def claims(self) -> Sequence[TaprootOutput]:
+        """The output of each lock in a child, from lock 1."""
+        if not self._claims:
+            refund = self._refund_leaf(self.keys.payer)
+            self._claims.extend(
+                claim_output(self._claim_leaf(lock), refund=refund)
+                for lock in range(1, self.locks + 1)
+            )
+        return self._claims
+
+    @property
+    def refund_delay_blocks(self) -> int:
+        return self.settlement.refund_delay_blocks
 
     @property
     def locks(self) -> int:
@@ -94,17 +99,13 @@ class OutputsBook:
             payee_delay_blocks=self.payee_delay_blocks,
         )
 
-    def delay_blocks(self, whose: Party) -> int:
-        """d: between the confirmation of that side's commitment and that of the child."""
-        return PAYER_COMMITMENT_DELAY_BLOCKS if whose is Party.PAYER else self.payee_delay_blocks
-
     def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """The output on one commitment. At least one lock is not settled."""
-        split = split_leaf(
+        split = secret_leaf(
             self.book.lock_hash(settled + 1),
             payer=keys.payer,
             payee=keys.payee,
-            delay_blocks=self.delay_blocks(whose),
+            delay_blocks=self._delay_blocks(whose),
         )
         return lsf_output(keys.revocation, spending=[split], refund=self._refund_leaf(keys.payer))
 
@@ -113,18 +114,81 @@ class OutputsBook:
         script = self.lsf(keys, whose=whose, settled=settled).script
         return Output(self.key, TxOut(self.amount_sat(settled=settled), script))
 
-    def child(self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int) -> Micropayment:
+    def child(self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int) -> LsfChild:
         """The micropayment transaction on a frozen commitment."""
         return build_micropayment(
             frozen,
             key=self.key,
             lsf=self.lsf(keys, whose=whose, settled=settled),
-            delay_blocks=self.delay_blocks(whose),
+            delay_blocks=self._delay_blocks(whose),
             outputs=[TxOut(self.lock_amount_sat, claim.script) for claim in self.claims[settled:]],
             with_p2a=self.with_p2a,
             payer=keys.payer,
         )
 
+    def child_count(self, *, settled: int) -> int:
+        return 1
+
+    def children(
+        self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int
+    ) -> tuple[LsfChild, ...]:
+        return (self.child(frozen, keys, whose=whose, settled=settled),)
+
+    # --- after a unilateral close ------------------------------------------------------
+    def publication(self, lsf: LsfOnChain) -> Publication | None:
+        """Nothing before the first lock that is not settled was paid."""
+        secret = lsf.lock_secrets.get(lsf.settled + 1)
+        if secret is None or not lsf.signatures:
+            return None
+        child = self._child_of(lsf)
+        (payer_signature,) = lsf.signatures
+        tx = child.completed(
+            payer_signature=payer_signature,
+            payee_signature=child.sign(lsf.lsf_secret),
+            secret=secret,
+        )
+        height = lsf.confirmed_height + self._delay_blocks(lsf.whose)
+        return Publication(tx=tx, purpose="micropayments", mature_height=height)
+
+    def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
+        """Claims of what was paid."""
+        child = self._child_of(lsf)
+        for lock in self._unspent_locks(lsf, child, spent):
+            secret = lsf.lock_secrets.get(lock)
+            if secret is None:
+                continue
+            claim = claim_spend(
+                self, lock, child=child, settled=lsf.settled, secret=secret, payee=lsf.book_secret
+            )
+            yield Sweep(spend=claim, purpose="claim", mature_height=spent.height)
+
+    def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
+        """Refunds of what is not claimed in time."""
+        child = self._child_of(lsf)
+        for lock in self._unspent_locks(lsf, child, spent):
+            refund = refund_spend(
+                self, lock, child=child, settled=lsf.settled, payer=lsf.book_secret
+            )
+            height = spent.height + refund.sequence
+            yield Sweep(spend=refund, purpose="lock refund", mature_height=height)
+
+    def _child_of(self, lsf: LsfOnChain) -> LsfChild:
+        return self.child(lsf.frozen, lsf.keys, whose=lsf.whose, settled=lsf.settled)
+
+    def _unspent_locks(
+        self, lsf: LsfOnChain, child: LsfChild, spent: SpentOnChain
+    ) -> Iterator[int]:
+        """None at all when another transaction than the child spent the LSF."""
+        if spent.tx.txid != child.tx.txid:
+            return
+        for lock in range(lsf.settled + 1, self.locks + 1):
+            if child.tx.outpoint(lock - lsf.settled - 1) not in lsf.spends:
+                yield lock
+
+    def _delay_blocks(self, whose: Party) -> int:
+        return child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks)
+
+    # --- scripts -----------------------------------------------------------------------
     def _claim_leaf(self, lock: int) -> bytes:
         lock_hash = self.book.lock_hash(lock)
         if self.settlement.literal:
@@ -132,4 +196,4 @@ class OutputsBook:
         return claim_leaf(lock_hash, payee=self.keys.payee)
 
     def _refund_leaf(self, payer: PublicKey) -> bytes:
-        return refund_leaf(payer, refund_delay_blocks=self.settlement.refund_delay_blocks)
+        return refund_leaf(payer, refund_delay_blocks=self.refund_delay_blocks)

@@ -22,7 +22,7 @@ from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
-from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure_msat
+from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure_msat, rungs
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
@@ -31,7 +31,8 @@ from lightspeed.lsf.messages import (
     Party,
     RejectReason,
 )
-from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.state import LsfState, forget_book, store_book
 from lightspeed.payment import Book, BookTerms, TermsError
 from lightspeed.units import Msat, Sat, msat_to_sat_floor, sat_to_msat
@@ -88,10 +89,8 @@ class Proposals:
             raise ChannelRefusal("the book was made for another channel")
         if book.book_id in state.books:
             raise ChannelRefusal("the book was proposed before")
-        books = len(state.live_books)
-        if books >= state.parameters.limits.max_books:
-            raise ChannelRefusal(f"the channel has {books} books already")
         try:
+            _check_room(state, book.terms)
             self._check_terms(view, state, book.terms)
             self._check_claim_cost(book.terms)
         except BookRefused as refused:
@@ -152,9 +151,7 @@ class Proposals:
     def _check_new(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
         if view.shutting_down:
             raise BookRefused(RejectReason.CLOSING, "the channel is shutting down")
-        books = len(state.live_books)
-        if books >= state.parameters.limits.max_books:
-            raise BookRefused(RejectReason.POLICY, f"the channel has {books} books already")
+        _check_room(state, terms)
         self._check_terms(view, state, terms)
         self._check_claim_cost(terms)
         foreign = [origin for origin in terms.origins if origin not in self.origins]
@@ -215,13 +212,26 @@ class Proposals:
 
     def _check_claim_cost(self, terms: BookTerms) -> None:
         """Raises `BookRefused`. Only before a book is agreed: the fee rate changes."""
-        check_claim_cost(Sat(terms.lock_amount), feerate=self.claim_feerate())
+        check_claim_cost(terms, feerate=self.claim_feerate())
 
-    def _derive(self, view: ChannelView, state: LsfState, book: Book) -> OutputsBook:
-        return OutputsBook.derive(
+    def _derive(self, view: ChannelView, state: LsfState, book: Book) -> SchemeBook:
+        return derive_book(
             book,
             basepoints=state.parameters.basepoints,
             payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
+        )
+
+
+def _check_room(state: LsfState, terms: BookTerms) -> None:
+    """Raises `BookRefused` when the channel has too many books or rungs already."""
+    limits, live = state.parameters.limits, [book.book.terms for book in state.live_books]
+    if len(live) >= limits.max_books:
+        raise BookRefused(RejectReason.POLICY, f"the channel has {len(live)} books already")
+    total = sum(map(rungs, [*live, terms]))
+    if total > limits.max_channel_rungs:
+        raise BookRefused(
+            RejectReason.POLICY,
+            f"{total} rungs in the channel, at most {limits.max_channel_rungs} are possible",
         )
 
 

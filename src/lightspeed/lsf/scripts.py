@@ -15,8 +15,6 @@ from lightspeed.bitcoin import NUMS_H, Op, PublicKey, TaprootOutput, balanced_tr
 __all__ = [
     "CLAIM_LEAF",
     "CLAIM_REFUND_LEAF",
-    "LSF_REFUND_LEAF",
-    "PAYER_COMMITMENT_DELAY_BLOCKS",
     "SECRET_SIZE",
     "SPLIT_LEAF",
     "claim_leaf",
@@ -24,23 +22,21 @@ __all__ = [
     "literal_claim_leaf",
     "lsf_output",
     "refund_leaf",
-    "split_leaf",
+    "secret_leaf",
 ]
 
 SECRET_SIZE = 32
 
-PAYER_COMMITMENT_DELAY_BLOCKS = 1
-"""d on the payer's commitment; on the payee's own it is the delay that the payer imposed."""
-
 # Indices of leaves in their trees.
 SPLIT_LEAF = 0
-LSF_REFUND_LEAF = 1
 CLAIM_LEAF = 0
 CLAIM_REFUND_LEAF = 1
 
 
-def split_leaf(lock_hash: bytes, *, payer: PublicKey, payee: PublicKey, delay_blocks: int) -> bytes:
-    """Spends an LSF by both parties' signatures and the secret of `lock_hash`.
+def secret_leaf(
+    lock_hash: bytes, *, payer: PublicKey, payee: PublicKey, delay_blocks: int
+) -> bytes:
+    """A split or rung: spends an LSF by both parties' signatures and the secret of `lock_hash`.
 
     Stack, from the top: secret, payer's signature, payee's. 108 + n(delay) bytes. Paper 2.1.1,
     where the LSF is a 2-of-2; the secret keeps anybody from publishing the child before

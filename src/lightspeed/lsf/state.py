@@ -12,7 +12,8 @@ from lightspeed.channel.side import Side
 from lightspeed.lsf.collect import LockCollector, SignatureCollector
 from lightspeed.lsf.messages import LsfReject, Party
 from lightspeed.lsf.negotiation import LsfParameters
-from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.schemes import derive_book
 from lightspeed.payment import BOOK_ID_SIZE, CHANNEL_ID_SIZE, ELEMENT_SIZE, Book, BookTerms
 
 __all__ = [
@@ -73,7 +74,7 @@ class LsfState:
     """Of one channel. `locks`, `ignored` and `signatures` end with the connection."""
 
     parameters: LsfParameters
-    books: Mapping[bytes, OutputsBook] = field(default_factory=dict)
+    books: Mapping[bytes, SchemeBook] = field(default_factory=dict)
     """Every book that was accepted: closed ones too, whose ids and old commitments remain."""
     closed: Mapping[bytes, int] = field(default_factory=dict)
     """Those that are irrevocably in no commitment any more -> units that were paid."""
@@ -90,7 +91,7 @@ class LsfState:
     signatures: Mapping[Party, SignatureCollector] = field(default_factory=dict)
     """Payee: those that are arriving, by who may broadcast the commitment."""
 
-    def with_book(self, book: OutputsBook) -> "LsfState":
+    def with_book(self, book: SchemeBook) -> "LsfState":
         return replace(self, books={**self.books, book.book.book_id: book})
 
     def with_closed(self, book_id: bytes, units: int) -> "LsfState":
@@ -101,7 +102,7 @@ class LsfState:
         )
 
     @property
-    def live_books(self) -> tuple[OutputsBook, ...]:
+    def live_books(self) -> tuple[SchemeBook, ...]:
         """Accepted and not closed: what counts against the limits."""
         return tuple(book for book_id, book in self.books.items() if book_id not in self.closed)
 
@@ -176,7 +177,7 @@ def load_state(parameters: bytes, data: bytes, lookup: Lookup) -> LsfState:
         books = {}
         for book_id in ids:
             book, payee_delay_blocks = _read_book(book_id, lookup)
-            books[book_id] = OutputsBook.derive(
+            books[book_id] = derive_book(
                 book, basepoints=agreed.basepoints, payee_delay_blocks=payee_delay_blocks
             )
         return LsfState(

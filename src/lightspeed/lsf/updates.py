@@ -29,10 +29,10 @@ from lightspeed.lsf.messages import (
     LsfSettle,
     Party,
 )
-from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.state import LsfContent, LsfState, OpenBook
 from lightspeed.payment import ProofRefused, Scheme, check_final, check_secret, final_units
-from lightspeed.units import msat_to_sat_floor, sat_to_msat
+from lightspeed.units import Sat, msat_to_sat_floor, sat_to_msat
 
 __all__ = ["LsfUpdate", "apply", "check", "check_sheet", "committed", "content_of"]
 
@@ -99,12 +99,13 @@ def _check_settle(
     view: ChannelView, state: LsfState, content: LsfContent, sender: Side, update: LsfSettle
 ) -> None:
     book = _quiet_book(view, state, content, sender, update)
-    if not update.first_lock <= update.last_lock < book.locks:
+    terms = book.book.terms
+    if not update.first_lock <= update.last_lock < terms.locks:
         raise ChannelViolation(
-            f"lsf_settle of locks {update.first_lock} to {update.last_lock} of {book.locks}; "
+            f"lsf_settle of locks {update.first_lock} to {update.last_lock} of {terms.locks}; "
             "the last one ends with lsf_close"
         )
-    if book.book.terms.scheme is Scheme.LADDER:
+    if terms.scheme is Scheme.LADDER:
         proved: tuple[int, ...] = (update.last_lock,)
     else:
         proved = tuple(range(update.first_lock, update.last_lock + 1))
@@ -133,7 +134,7 @@ def _quiet_book(
     content: LsfContent,
     sender: Side,
     update: LsfSettle | LsfClose,
-) -> OutputsBook:
+) -> SchemeBook:
     """The payee may settle or close it now; the update continues where the book stands."""
     if state.party(sender) is not Party.PAYEE:
         raise ChannelViolation("only the payee settles and closes books")
@@ -155,6 +156,7 @@ def _quiet_book(
 def apply(state: LsfState, content: LsfContent, update: LsfUpdate) -> ContentChange[LsfContent]:
     """Raises `ChannelViolation` when the book is not where the update says."""
     book = state.books[update.book_id]
+    terms = book.book.terms
     match update:
         case LsfOpen():
             opened = content.with_opened(update.book_id)
@@ -164,12 +166,11 @@ def apply(state: LsfState, content: LsfContent, update: LsfUpdate) -> ContentCha
             settled = _settled_before(content, update).settled
             rest_sat = book.amount_sat(settled=update.last_lock)
             freed_msat = sat_to_msat(book.amount_sat(settled=settled)) - sat_to_msat(rest_sat)
-            paid_msat = (update.last_lock - settled) * sat_to_msat(book.lock_amount_sat)
+            paid_msat = (update.last_lock - settled) * sat_to_msat(Sat(terms.lock_amount))
             after = content.with_settled(update.book_id, update.last_lock)
         case LsfClose():
             settled = _settled_before(content, update).settled
             freed_msat = sat_to_msat(book.amount_sat(settled=settled))
-            terms = book.book.terms
             units = final_units(terms, update.elements, settled_locks=settled)
             paid_msat = units * terms.unit_value
             after = content.without(update.book_id)

@@ -1,0 +1,90 @@
+"""A transaction that spends the LSF of one book: what is the same in every scheme.
+
+The payee publishes it with both parties' signatures and a lock secret. The payer signs it in
+advance, once for each new commitment.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from lightspeed.bitcoin import (
+    PrivateKey,
+    PublicKey,
+    TaprootOutput,
+    Tx,
+    TxOut,
+    number,
+    taproot_sighash,
+    verify_schnorr,
+)
+from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
+from lightspeed.lsf.messages import Party
+from lightspeed.lsf.scripts import SECRET_SIZE
+from lightspeed.units import Sat
+
+__all__ = ["P2A_SAT", "LsfChild", "LsfKey", "child_delay_blocks", "child_witness_weight"]
+
+P2A_SAT = Sat(240)
+"""Its dust limit."""
+
+_PAYER_COMMITMENT_DELAY_BLOCKS = 1
+"""d on the payer's commitment; on the payee's own it is the delay that the payer imposed."""
+
+_SECRET_LEAF_BASE_SIZE = 108  # a split or rung leaf without the push of d
+_CONTROL_BLOCK_BASE_SIZE = 33
+
+
+@dataclass(frozen=True, slots=True)
+class LsfKey:
+    """The graph's key of the LSF output of one book."""
+
+    book_id: bytes
+
+
+def child_delay_blocks(whose: Party, *, payee_delay_blocks: int) -> int:
+    """d: between the confirmation of that side's commitment and that of the child."""
+    return _PAYER_COMMITMENT_DELAY_BLOCKS if whose is Party.PAYER else payee_delay_blocks
+
+
+def child_witness_weight(*, delay_blocks: int, depth: int) -> int:
+    """Of the input that spends an LSF by a split or rung leaf, `depth` levels below the root."""
+    return witness_weight(
+        SCHNORR_SIGNATURE_SIZE,
+        SCHNORR_SIGNATURE_SIZE,
+        SECRET_SIZE,
+        _SECRET_LEAF_BASE_SIZE + len(number(delay_blocks)),
+        _CONTROL_BLOCK_BASE_SIZE + 32 * depth,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LsfChild:
+    """One child of one book on one frozen commitment, unsigned. A `channel.graph.Child`."""
+
+    key: Hashable
+    tx: Tx
+    lsf: TaprootOutput
+    leaf: int
+    """Of the LSF's tree: the split leaf, or a rung."""
+    prevouts: tuple[TxOut, ...]
+    payer: PublicKey
+    """Of the leaf."""
+
+    def digest(self) -> bytes:
+        """What both parties sign: SIGHASH_DEFAULT, bound to the leaf."""
+        return taproot_sighash(
+            self.tx, 0, prevouts=self.prevouts, leaf_hash=self.lsf.leaf_hash(self.leaf)
+        )
+
+    def sign(self, secret: PrivateKey) -> bytes:
+        """64 bytes, by the payer's or the payee's `lsf_private_key`."""
+        return secret.sign_schnorr(self.digest())
+
+    def verify(self, signature: bytes) -> None:
+        """Raises `BadSignature` unless the payer made it for this child."""
+        verify_schnorr(self.payer.x_only, signature=signature, digest=self.digest())
+
+    def completed(self, *, payer_signature: bytes, payee_signature: bytes, secret: bytes) -> Tx:
+        """Ready to broadcast; `secret` is that of the leaf's lock."""
+        stack = (payee_signature, payer_signature, secret)
+        return self.tx.with_witness(0, self.lsf.script_path(self.leaf, *stack))
