@@ -99,8 +99,18 @@ class RawPeer:
         assert self.channel is not None
         await self.run(self.channel.receive(await self.expect(kind)))
 
-    async def open_channel(self, *, funding_sat: int = 1_000_000, push_sat: int = 100_000) -> None:
-        """An ordinary channel, ready on both sides. The regtest's faucet pays."""
+    async def open_channel(
+        self,
+        *,
+        funding_sat: int = 1_000_000,
+        push_sat: int = 100_000,
+        outpoint: OutPoint | None = None,
+        vout: int = 0,
+    ) -> None:
+        """An ordinary channel, ready on both sides. The regtest's faucet pays.
+
+        A liar names another `outpoint`, or another `vout` than 0, as the funding output.
+        """
         regtest = self.target.world.regtest
         extensions = Extensions()
         opening, message = propose(
@@ -116,8 +126,9 @@ class RawPeer:
         await self.peer.send(message)
         acceptance = accepted(opening, await self.expect(AcceptChannel), extensions=extensions)
         tx = regtest.fund(acceptance.funding_script, acceptance.amount_sat)
+        named = outpoint or OutPoint(tx.txid, vout)
         opening, created = funded(
-            acceptance.opening, OutPoint(tx.txid, 0), signer=self.signer, extensions=extensions
+            acceptance.opening, named, signer=self.signer, extensions=extensions
         )
         await self.peer.send(created)
         state = receive_funding_signed(

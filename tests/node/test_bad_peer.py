@@ -248,25 +248,24 @@ async def test_wrong_funding_signature_opens_no_channel(
     await raw.peer.close()
 
 
-async def test_second_channel_on_the_same_output_is_refused(raw: RawPeer, monkeypatch: Any) -> None:
+async def test_second_channel_on_the_same_output_is_refused(raw: RawPeer) -> None:
     """Whoever could open it would overwrite what the node knows of the first one."""
     outpoint = channel_of(raw).state.config.funding_outpoint
     other = await RawPeer.to(raw.target, name="other")
-    send = other.peer.send
-
-    async def send_stolen(message: Message) -> None:
-        if isinstance(message, FundingCreated):
-            message = replace(
-                message, funding_txid=outpoint.txid, funding_output_index=outpoint.vout
-            )
-        await send(message)
-
-    monkeypatch.setattr(other.peer, "send", send_stolen)
     with pytest.raises(AssertionError, match="ErrorMessage"):
-        await other.open_channel()
+        await other.open_channel(outpoint=outpoint)
     assert raw.target.driver.record.node_id == raw.key.public.data
     await other.peer.close()
     await assert_channel_works(raw)
+
+
+async def test_funding_output_that_is_another_one_fails_the_channel(victim: RunningNode) -> None:
+    """BOLT 2: the fundee looks at the output itself before it says channel_ready."""
+    raw = await RawPeer.to(victim)
+    with pytest.raises(AssertionError, match="ErrorMessage"):
+        await raw.open_channel(vout=1)  # the faucet's change
+    assert victim.driver.phase is Phase.FAILED
+    await raw.peer.close()
 
 
 async def test_openings_out_of_order_are_refused(victim: RunningNode) -> None:

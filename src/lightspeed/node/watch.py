@@ -185,15 +185,17 @@ class Watch:
 
     # --- once it is spent -----------------------------------------------------------------
     async def _look_at_spent(self, driver: ChannelDriver) -> None:
-        """Fence first: what is published depends on the last redeemed secrets."""
-        if self._payee_books is not None:
-            await self._payee_books.fence(driver)
+        """Fence first: what is published depends on the last redeemed secrets.
+
+        Without the fence it is not over: more may have been redeemed than can be claimed yet.
+        """
+        fenced = self._payee_books is None or await self._payee_books.fence(driver)
         await driver.fail(
             "the funding output is spent", at_fault=Side.COUNTERPARTY, publishing=False
         )
         progress = await self._step(driver)
         self._learn_preimages(driver, progress)
-        if progress.state is CloseState.DONE and not driver.record.over:
+        if progress.state is CloseState.DONE and fenced:
             await self._end(driver)
 
     async def _step(self, driver: ChannelDriver) -> CloseProgress:
