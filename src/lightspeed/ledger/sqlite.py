@@ -24,12 +24,14 @@ __all__ = ["SQLiteLedger"]
 
 T = TypeVar("T")
 
-MAX_BATCH = 4_096  # bounds how long one flush holds the database's lock
+MAX_BATCH = 4_096  # about; bounds how long one flush holds the database's lock
 
 
 _Future = asyncio.Future[Receipt] | Future[Receipt]
-_Redeem = tuple[Request, _Future, asyncio.AbstractEventLoop | None]
-"""A waiting redeem: an asyncio future and its loop, or a thread's future without one."""
+_Redeem = tuple[Request, _Future]
+_Loop = asyncio.AbstractEventLoop
+_Group = tuple[_Loop | None, list[_Redeem]]
+"""Waiting redeems: with asyncio futures of one loop, or with a thread's future and no loop."""
 
 _Call = Callable[[], None]
 """Anything else that wants the connection."""
@@ -52,7 +54,8 @@ class SQLiteLedger:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = LedgerDatabase(Path(path), clock=clock, max_count=max_count)
-        self._queue: SimpleQueue[_Redeem | _Call | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Group | _Call | None] = SimpleQueue()
+        self._gathered: dict[_Loop, list[_Redeem]] = {}
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
@@ -62,13 +65,18 @@ class SQLiteLedger:
         """See `Ledger.redeem`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
-        self._put(((credential, tuple(prices)), future, loop))
+        gathered = self._gathered.get(loop)
+        if gathered is None:
+            # The thread is woken once for all that this turn of the loop asks for.
+            gathered = self._gathered[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        gathered.append(((credential, tuple(prices)), future))
         return await future
 
     def redeem_blocking(self, credential: Credential, *, prices: Iterable[Price] = ()) -> Receipt:
         """`redeem` for threads: any number of them share a flush."""
         future: Future[Receipt] = Future()
-        self._put(((credential, tuple(prices)), future, None))
+        self._put((None, [((credential, tuple(prices)), future)]))
         return future.result()
 
     def cached_book(self, book_id: bytes) -> Book | None:
@@ -139,6 +147,7 @@ class SQLiteLedger:
 
     async def aclose(self) -> None:
         """See `Ledger.aclose`."""
+        self._hand_over(asyncio.get_running_loop())
         await asyncio.to_thread(self.close)
 
     def close(self) -> None:
@@ -161,11 +170,18 @@ class SQLiteLedger:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def _put(self, item: _Redeem | _Call) -> None:
+    def _put(self, item: _Group | _Call) -> None:
         with self._closing:
             if self._closed:
                 raise LedgerUnavailable("the ledger was closed")
             self._queue.put(item)
+
+    def _hand_over(self, loop: _Loop) -> None:
+        gathered = self._gathered.pop(loop, [])
+        try:
+            self._put((loop, gathered))
+        except LedgerUnavailable as error:
+            _answer([(future, error) for _, future in gathered])
 
     def _start(self, work: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
@@ -193,33 +209,38 @@ class SQLiteLedger:
         queue = self._queue
         ended = False
         while not ended:
-            redeems: list[_Redeem] = []
+            groups: list[_Group] = []
+            waiting = 0
             calls: list[_Call] = []
             while not ended:
                 item = queue.get()
                 if item is None:
                     ended = True
                 elif isinstance(item, tuple):
-                    redeems.append(item)
+                    groups.append(item)
+                    waiting += len(item[1])
                 else:
                     calls.append(item)
-                if queue.empty() or len(redeems) == MAX_BATCH:
+                if queue.empty() or waiting >= MAX_BATCH:
                     break
-            if redeems:
-                self._flush(redeems)
+            if waiting:
+                self._flush(groups)
             for call in calls:
                 call()
         self._database.close()
 
-    def _flush(self, redeems: Sequence[_Redeem]) -> None:
+    def _flush(self, groups: Sequence[_Group]) -> None:
+        requests = [request for _, redeems in groups for request, _ in redeems]
         outcomes: Sequence[Outcome | Exception]
         try:
-            outcomes = self._database.redeem([request for request, _, _ in redeems])
+            outcomes = self._database.redeem(requests)
         except Exception as error:
-            outcomes = [error] * len(redeems)
-        by_loop: dict[asyncio.AbstractEventLoop | None, list[_Answer]] = {}
-        for (_, future, loop), outcome in zip(redeems, outcomes, strict=True):
-            by_loop.setdefault(loop, []).append((future, outcome))
+            outcomes = [error] * len(requests)
+        by_loop: dict[_Loop | None, list[_Answer]] = {}
+        left = iter(outcomes)
+        for loop, redeems in groups:
+            answers = by_loop.setdefault(loop, [])
+            answers += [(future, next(left)) for _, future in redeems]
         for loop, answers in by_loop.items():
             if loop is None:
                 _answer(answers)
