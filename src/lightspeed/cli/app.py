@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lightspeed.cli import book, channel, demo, invoice, node, regtest
+from lightspeed.cli import book, channel, demo, invoice, node, regtest, sandbox
 from lightspeed.cli.errors import exit_status, explanation
 from lightspeed.cli.invoice import pay
 from lightspeed.cli.output import JsonFlag, show_json, stderr
@@ -70,6 +70,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo")(demo.command)
+app.command("sandbox")(sandbox.command)
 app.add_typer(regtest.app, name="regtest")
 app.add_typer(node.app, name="node")
 app.add_typer(channel.app, name="channel")

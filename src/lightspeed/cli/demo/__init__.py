@@ -60,4 +60,4 @@ def command(
         clients=clients,
         conventional_calls=conventional_calls,
     )
-    show_demo(plan, folder=folder, json_file=json_file)
+    show_demo(plan, folder=folder and folder.absolute(), json_file=json_file)

@@ -133,11 +133,7 @@ def audit(
             claimed_sat,
         ),
         Check("claims without a redeemed secret", 0, foreign),
-        Check(
-            "refunded: other locks x lock amount",
-            (plan.locks - completed) * plan.lock_amount_sat,
-            trail.refunded_sat,
-        ),
+        _refund(plan, completed, trail),
     ]
     paid_sat = redeemed.units * plan.unit_msat / MSAT_PER_SAT
     return Audit(
@@ -146,3 +142,11 @@ def audit(
         refunded_sat=trail.refunded_sat,
         unenforced_sat=paid_sat - completed * plan.lock_amount_sat,
     )
+
+
+def _refund(plan: DemoPlan, completed: int, trail: Trail) -> Check:
+    """Without a secret there is no micropayment transaction: the LSF goes back as it is."""
+    if not completed:
+        return Check("refunded: the whole LSF", trail.lsf_sat, trail.refunded_sat)
+    rest_sat = (plan.locks - completed) * plan.lock_amount_sat
+    return Check("refunded: other locks x lock amount", rest_sat, trail.refunded_sat)

@@ -139,33 +139,39 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(plan: DemoPlan, folder: Path) -> AsyncIterator[House]:
-    """Starts everything; whatever happens, everything is stopped at the end."""
+async def open_house(
+    plan: DemoPlan, folder: Path, *, origin: str | None = None
+) -> AsyncIterator[House]:
+    """Starts everything; whatever happens, everything is stopped at the end.
+
+    With an `origin` the API is somebody else's: only chain and nodes are started.
+    """
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(Processes(folder))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         chain_port, server_port, *node_ports = free_ports(2 + 2 * len(Closer))
+        served_at = origin or _url(server_port)
         chain = await stack.enter_async_context(RegtestClient(_url(chain_port)))
         await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
         nodes = {}
         for who in Closer:
-            config = _node_config(
-                who, plan, folder, chain_port=chain_port, origin=_url(server_port)
-            )
+            config = _node_config(who, plan, folder, chain_port=chain_port, origin=served_at)
             config = replace(config, listen_port=node_ports.pop(), api_port=node_ports.pop())
             init_node(config)
             client = NodeClient(_url(config.api_port), api_token(config.token_path))
             await stack.enter_async_context(client)
             nodes[who] = Household(config, NodeKeys.read(config.seed_path).node_id, client)
-        house = House(plan, folder, processes, chain, nodes, _url(server_port), http)
-        await _start_server(house)
+        house = House(plan, folder, processes, chain, nodes, served_at, http)
+        if origin is None:
+            await _start_server(house)
         await processes.until("chain", lambda: _answers(chain.height))
         for who, node in nodes.items():
             run = ("node", "run", "--data-dir", str(node.config.data_dir))
             await processes.start(_process_name(who), "lightspeed.cli", *run)
         for who, node in nodes.items():
             await processes.until(_process_name(who), partial(_answers, node.client.info))
-        await processes.until("api", lambda: _answers(house.served))
+        if origin is None:
+            await processes.until("api", lambda: _answers(house.served))
         try:
             yield house
         except LightspeedError:

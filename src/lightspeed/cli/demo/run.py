@@ -15,6 +15,7 @@ from lightspeed.cli.demo.calls import (
 )
 from lightspeed.cli.demo.ending import Ending
 from lightspeed.cli.demo.house import House, TookTooLong, open_house, until
+from lightspeed.cli.demo.opening import confirmed_sat, fund_wallets, open_book, open_channel
 from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
 from lightspeed.cli.demo.report import DemoResult, Measured
 from lightspeed.cli.demo.screen import Screen
@@ -25,10 +26,6 @@ from lightspeed.payment import lock_hash
 
 __all__ = ["run_demo"]
 
-_SPARE_SAT = 1_000_000
-"""In the payer's wallet beside the channel: the funding fee, and coins for bumping."""
-_PAYEE_WALLET_SAT = 100_000
-"""For bumping, should it be needed."""
 _WALLET_SECONDS = 10.0
 
 
@@ -46,8 +43,8 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
         screen.heading("Setting up")
         with screen.step("A regtest chain, the payer's node, the payee's node, an API server"):
             house = await stack.enter_async_context(open_house(plan, folder))
-        before = await _fund_wallets(house, screen)
-        channel = await _open_channel(house, screen)
+        before = await fund_wallets(house, screen)
+        channel = await open_channel(house, screen)
         conventional = outputs = None
         book_id = None
         if plan.scheme is DemoScheme.CONVENTIONAL:
@@ -55,7 +52,10 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
         else:
             if plan.conventional_calls:
                 conventional = await _pay_with_invoices(house, screen, plan.conventional_calls)
-            book_id = await _open_book(house, screen, channel.channel_id)
+            screen.heading("Lightspeed")
+            book_id = await open_book(house, screen, channel.channel_id)
+            with screen.step("The first call, as any client would make it") as step:
+                step.say(await first_call(house))
             outputs = await _pay_with_secrets(house, screen, book_id)
         answered = (conventional.calls if conventional else 0) + (plan.calls if outputs else 0)
         trail = await _close(house, screen, channel, book_id)
@@ -81,50 +81,6 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
     )
 
 
-async def _fund_wallets(house: House, screen: Screen) -> dict[Closer, int]:
-    """Coins from the faucet; what each wallet then has."""
-    amounts = {
-        Closer.PAYER: house.plan.capacity_sat + _SPARE_SAT,
-        Closer.PAYEE: _PAYEE_WALLET_SAT,
-    }
-    with screen.step("Coins from the regtest's faucet for both wallets"):
-        for who, amount_sat in amounts.items():
-            address = (await house.nodes[who].client.new_address()).address
-            await house.chain.fund(address, amount_sat)
-
-        async def have_them() -> bool:
-            return await _confirmed(house) == amounts
-
-        await until(have_them, what="coins in both wallets")
-    return amounts
-
-
-async def _confirmed(house: House) -> dict[Closer, int]:
-    """What each node's wallet says."""
-    return {who: (await node.client.balance()).confirmed_sat for who, node in house.nodes.items()}
-
-
-async def _open_channel(house: House, screen: Screen) -> ChannelView:
-    plan, payer, payee = house.plan, house.payer, house.payee
-    with screen.step(
-        f"A channel of {plan.capacity_sat:,} sat from payer to payee, "
-        f"{plan.push_sat:,} sat pushed to the payee"
-    ) as step:
-        await payer.client.connect(payee.address)
-        opened = await payer.client.open_channel(
-            payee.node_id, funding_sat=plan.capacity_sat, push_sat=plan.push_sat, party="payer"
-        )
-        await house.mine(plan.minimum_depth)
-
-        async def usable() -> bool:
-            views = [await node.client.channels() for node in house.nodes.values()]
-            return all(view.usable for channels in views for view in channels)
-
-        await until(usable, what="usable channel")
-        step.say(f"funding transaction {opened.funding_txid}, {plan.minimum_depth} blocks deep")
-    return opened
-
-
 async def _pay_with_invoices(house: House, screen: Screen, calls: int) -> Measured:
     if house.plan.scheme is DemoScheme.OUTPUTS:
         screen.heading("For comparison: the conventional payment, one invoice per call")
@@ -135,28 +91,6 @@ async def _pay_with_invoices(house: House, screen: Screen, calls: int) -> Measur
         measured = await make_calls_by_invoices(house, calls=calls, progress=progress)
         step.say(f"{measured.calls_per_second:,.0f} calls/s, one in flight")
     return measured
-
-
-async def _open_book(house: House, screen: Screen, channel_id: str) -> str:
-    plan = house.plan
-    screen.heading("Lightspeed")
-    began = time.monotonic()
-    with screen.step(
-        f"A book of {plan.locks:,} locks of {plan.lock_amount_sat:,} sat with "
-        f"{plan.chain_length:,} units each: {plan.units:,} payments of {_sat(plan.unit_msat)} sat"
-    ) as step:
-        book = await house.payer.client.open_book(
-            channel_id,
-            locks=plan.locks,
-            chain_length=plan.chain_length,
-            lock_amount_sat=plan.lock_amount_sat,
-            origins=[house.origin],
-            refund_delay_blocks=plan.refund_delay_blocks,
-        )
-        step.say(f"book {book.book_id}, agreed in {time.monotonic() - began:.1f} s")
-    with screen.step("The first call, as any client would make it") as step:
-        step.say(await first_call(house))
-    return book.book_id
 
 
 async def _pay_with_secrets(house: House, screen: Screen, book_id: str) -> Measured:
@@ -206,8 +140,9 @@ async def _claim_and_refund(
     with screen.step("The payee's node publishes the micropayment transaction") as step:
         child_height = await ending.micropayment(commitment_height)
         step.say(f"mined at height {child_height}")
-    with screen.step("One more call, with the next secret") as step:
-        step.say(f"refused: 402 {await call_after_the_end(house)}")
+    if plan.calls < plan.units:
+        with screen.step("One more call, with the next secret") as step:
+            step.say(f"refused: 402 {await call_after_the_end(house)}")
     with screen.step(f"The payee's node claims {len(completed):,} locks") as step:
         height = await ending.claims(len(completed))
         step.say(f"mined at height {height}: {len(completed) * plan.lock_amount_sat:,} sat")
@@ -261,13 +196,9 @@ async def _wallets(
     expected[Closer.PAYER] -= house.plan.capacity_sat + funding_fee_sat
 
     async def have_seen() -> bool:
-        return await _confirmed(house) == expected
+        return await confirmed_sat(house) == expected
 
     with contextlib.suppress(TookTooLong):  # the audit says what differs
         await until(have_seen, what="agreement of wallets and chain", seconds=_WALLET_SECONDS)
-    after = await _confirmed(house)
+    after = await confirmed_sat(house)
     return {who: WalletChange(before_sat=before[who], after_sat=after[who]) for who in Closer}
-
-
-def _sat(msat: int) -> str:
-    return f"{msat / 1_000:g}"

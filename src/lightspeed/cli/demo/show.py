@@ -69,8 +69,8 @@ def _explain(result: DemoResult, console: Console) -> None:
     console.print(
         f"{result.units_redeemed:,} units of {plan.unit_msat / MSAT_PER_SAT:g} sat were redeemed. "
         f"They complete {result.completed_locks:,} locks, and only complete locks count on chain: "
-        f"{audit.claimed_sat:,} sat. The other {audit.unenforced_sat:g} sat stay with the payer; "
-        "the exposure rule keeps them below one lock and the window."
+        f"{audit.claimed_sat:,} sat. The remaining {audit.unenforced_sat:,g} sat stay with the "
+        "payer; the exposure rule keeps them below one lock and the window."
     )
 
 

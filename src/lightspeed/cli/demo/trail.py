@@ -54,8 +54,10 @@ class Trail:
     movements: tuple[Movement, ...]
     claimed: Mapping[bytes, int] = field(repr=False)
     """What each lock's output paid to the payee, by lock hash."""
+    lsf_sat: int
+    """What the LSF held: the locks, and what its child costs."""
     refunded_sat: int
-    """Outputs of locks (or whole LSFs) that went back to the payer."""
+    """Outputs of locks, or the whole LSF, that went back to the payer."""
     received_sat: Mapping[Closer, int]
     """What arrived in each wallet, own fees already off."""
     anchors_sat: Mapping[Closer, int]
@@ -109,6 +111,7 @@ class _Walk:
     claimed: dict[bytes, int] = field(default_factory=dict)
     received: dict[Closer, int] = field(default_factory=lambda: dict.fromkeys(Closer, 0))
     anchors: dict[Closer, int] = field(default_factory=lambda: dict.fromkeys(Closer, 0))
+    lsf: int = 0
     refunded: int = 0
     left: int = 0
     waiting: int = 0
@@ -119,9 +122,11 @@ class _Walk:
     async def commitment(self, txid: str) -> None:
         tx = await self._channel_tx(txid, "commitment")
         for out, spend in await self._spends(txid, tx):
+            is_lsf = out["scriptpubkey_type"] == "v1_p2tr"
+            self.lsf += out["value"] * is_lsf
             if not spend.get("spent"):
                 self._unspent(out)
-            elif out["scriptpubkey_type"] == "v1_p2tr":
+            elif is_lsf:
                 await self._lsf(spend)
             else:
                 await self._commitment_output(spend, out)
@@ -248,6 +253,7 @@ async def follow(source: Source, *, funding_txid: str, vout: int, closed_by: Clo
         capacity_sat=funding["vout"][vout]["value"],
         movements=tuple(walk.movements.values()),
         claimed=walk.claimed,
+        lsf_sat=walk.lsf,
         refunded_sat=walk.refunded,
         received_sat=walk.received,
         anchors_sat=walk.anchors,

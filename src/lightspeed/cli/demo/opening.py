@@ -1,0 +1,82 @@
+"""From nothing to a book that pays: the steps that the demo and the sandbox begin with."""
+
+import time
+
+from lightspeed.cli.demo.house import House, until
+from lightspeed.cli.demo.plan import Closer
+from lightspeed.cli.demo.screen import Screen
+from lightspeed.node.views import ChannelView
+
+__all__ = ["confirmed_sat", "fund_wallets", "open_book", "open_channel"]
+
+_SPARE_SAT = 1_000_000
+"""In the payer's wallet beside the channel: the funding fee, and coins for bumping."""
+_PAYEE_WALLET_SAT = 100_000
+"""For bumping, should it be needed."""
+
+
+async def fund_wallets(house: House, screen: Screen) -> dict[Closer, int]:
+    """Coins from the faucet; what each wallet then has."""
+    amounts = {
+        Closer.PAYER: house.plan.capacity_sat + _SPARE_SAT,
+        Closer.PAYEE: _PAYEE_WALLET_SAT,
+    }
+    with screen.step("Coins from the regtest's faucet for both wallets"):
+        for who, amount_sat in amounts.items():
+            address = (await house.nodes[who].client.new_address()).address
+            await house.chain.fund(address, amount_sat)
+
+        async def have_them() -> bool:
+            return await confirmed_sat(house) == amounts
+
+        await until(have_them, what="coins in both wallets")
+    return amounts
+
+
+async def confirmed_sat(house: House) -> dict[Closer, int]:
+    """What each node's wallet says."""
+    return {who: (await node.client.balance()).confirmed_sat for who, node in house.nodes.items()}
+
+
+async def open_channel(house: House, screen: Screen) -> ChannelView:
+    plan, payer, payee = house.plan, house.payer, house.payee
+    with screen.step(
+        f"A channel of {plan.capacity_sat:,} sat from payer to payee, "
+        f"{plan.push_sat:,} sat pushed to the payee"
+    ) as step:
+        await payer.client.connect(payee.address)
+        opened = await payer.client.open_channel(
+            payee.node_id, funding_sat=plan.capacity_sat, push_sat=plan.push_sat, party="payer"
+        )
+        await house.mine(plan.minimum_depth)
+
+        async def usable() -> bool:
+            views = [await node.client.channels() for node in house.nodes.values()]
+            return all(view.usable for channels in views for view in channels)
+
+        await until(usable, what="usable channel")
+        step.say(f"funding transaction {opened.funding_txid}, {plan.minimum_depth} blocks deep")
+    return opened
+
+
+async def open_book(house: House, screen: Screen, channel_id: str) -> str:
+    plan = house.plan
+    began = time.monotonic()
+    with screen.step(
+        f"A book of {plan.locks:,} locks of {plan.lock_amount_sat:,} sat with "
+        f"{plan.chain_length:,} units each: {plan.units:,} payments of {_sat(plan.unit_msat)} sat"
+    ) as step:
+        book = await house.payer.client.open_book(
+            channel_id,
+            locks=plan.locks,
+            chain_length=plan.chain_length,
+            lock_amount_sat=plan.lock_amount_sat,
+            origins=[house.origin],
+            refund_delay_blocks=plan.refund_delay_blocks,
+        )
+        step.say(f"book {book.book_id}, agreed in {time.monotonic() - began:.1f} s")
+    return book.book_id
+
+
+def _sat(msat: int) -> str:
+    return f"{msat / 1_000:g}"
