@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from channel_pair import open_pair
 from judge import verify_all_spends
 from lightspeed.bitcoin import SEQUENCE_FINAL, OutPoint, TxOut, p2tr, p2wpkh
+from lightspeed.channel import ChannelClosed, Phase
 from lightspeed.channel.closing import (
     ClosingFeeTooHigh,
     ClosingKey,
@@ -85,3 +87,24 @@ def test_an_output_is_left_out_exactly_below_the_dust_limit(below: int) -> None:
         dust_limit_sat=Sat(546),
     )
     assert len(frozen.outputs) == (0 if below else 2)
+
+
+def test_close_seen_on_chain_needs_no_last_message() -> None:
+    """The peer may publish before its closing_signed arrives, or hang up without it."""
+    pair = open_pair()
+    pair.fundee.run(pair.fundee.channel.shutdown())
+    while not pair.fundee.published:
+        pair.deliver(pair.fundee)
+        pair.deliver(pair.funder)
+    (closing,) = pair.fundee.published
+    funder = pair.funder.channel
+    assert funder.state.phase is Phase.SHUTTING_DOWN
+    assert funder.funding_spent(pair.fundee.channel.holder_commitment_tx()) == ()
+    assert funder.state.phase is Phase.SHUTTING_DOWN
+
+    pair.funder.run(funder.funding_spent(closing))
+
+    assert funder.state.phase is Phase.CLOSED
+    assert pair.funder.take(ChannelClosed) == [ChannelClosed(closing)]
+    pair.settle()
+    assert pair.funder.published == []

@@ -18,9 +18,10 @@ from lightspeed.channel.commit import (
     receive_revoke_and_ack,
     receive_signatures,
 )
-from lightspeed.channel.commitment import commitment_digest
+from lightspeed.channel.commitment import commitment_digest, is_commitment
 from lightspeed.channel.effects import (
     Broadcast,
+    ChannelClosed,
     ChannelFailed,
     ChannelUsable,
     Effect,
@@ -320,6 +321,19 @@ class Channel:
             turn.send(ErrorMessage(channel_id=self.channel_id, data=reason.encode()[:256]))
         turn.effects.append(Broadcast(self.holder_commitment_tx(), "unilateral close"))
         turn.notify(ChannelFailed(reason, at_fault))
+        return self._adopt(turn)
+
+    def funding_spent(self, tx: Tx) -> tuple[Effect, ...]:
+        """`tx` spends the funding output. The cooperative close ends the channel well.
+
+        We have signed it, but the peer's `closing_signed` is still under way, or was lost. For a
+        commitment nothing is done: `fail` follows.
+        """
+        if self.state.phase is not Phase.SHUTTING_DOWN or is_commitment(tx):
+            return ()
+        turn = self._turn()
+        turn.update(phase=Phase.CLOSED)
+        turn.notify(ChannelClosed(tx))
         return self._adopt(turn)
 
     # --- what there is -----------------------------------------------------------------

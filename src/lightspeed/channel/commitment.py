@@ -35,6 +35,7 @@ __all__ = [
     "commitment_fee",
     "commitment_number",
     "funder_cost",
+    "is_commitment",
     "obscuring_factor",
 ]
 
@@ -64,12 +65,18 @@ def obscuring_factor(*, opener: PublicKey, accepter: PublicKey) -> int:
 
 def commitment_number(tx: Tx, obscuring_factor: int) -> int:
     """The number of a commitment transaction seen on chain; raises `NotACommitment`."""
-    sequence = tx.inputs[0].sequence if tx.inputs else 0
-    marks = (tx.locktime & ~_LOW_24_BITS, sequence & ~_LOW_24_BITS)
-    if len(tx.inputs) != 1 or marks != (_LOCKTIME_MARK, _SEQUENCE_MARK):
+    if not is_commitment(tx):
         raise NotACommitment("locktime and sequence hold no commitment number")
-    obscured = (sequence & _LOW_24_BITS) << 24 | tx.locktime & _LOW_24_BITS
+    obscured = (tx.inputs[0].sequence & _LOW_24_BITS) << 24 | tx.locktime & _LOW_24_BITS
     return obscured ^ obscuring_factor
+
+
+def is_commitment(tx: Tx) -> bool:
+    """Of a transaction that spends a funding output: or is it a cooperative close?"""
+    if len(tx.inputs) != 1:
+        return False
+    marks = (tx.locktime & ~_LOW_24_BITS, tx.inputs[0].sequence & ~_LOW_24_BITS)
+    return marks == (_LOCKTIME_MARK, _SEQUENCE_MARK)
 
 
 def commitment_fee(

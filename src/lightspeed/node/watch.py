@@ -129,7 +129,7 @@ class Watch:
             self.progress.pop(channel_id, None)
             await self._look_at_open(driver, asked_at=asked_at, moved=moved)
         elif moved or channel_id not in self.progress:
-            await self._look_at_spent(driver)
+            await self._look_at_spent(driver, spend.tx)
 
     # --- while the funding output is there ------------------------------------------------
     async def _look_at_open(self, driver: ChannelDriver, *, asked_at: float, moved: bool) -> None:
@@ -184,12 +184,13 @@ class Watch:
                 return
 
     # --- once it is spent -----------------------------------------------------------------
-    async def _look_at_spent(self, driver: ChannelDriver) -> None:
+    async def _look_at_spent(self, driver: ChannelDriver, tx: Tx) -> None:
         """Fence first: what is published depends on the last redeemed secrets.
 
         Without the fence it is not over: more may have been redeemed than can be claimed yet.
         """
         fenced = self._payee_books is None or await self._payee_books.fence(driver)
+        await driver.act(lambda channel: channel.funding_spent(tx))
         await driver.fail(
             "the funding output is spent", at_fault=Side.COUNTERPARTY, publishing=False
         )
