@@ -30,11 +30,12 @@ from lightspeed.node.closer import Closer
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import ConfigError, NodeRefusal, NotFound, PeerNotConnected
+from lightspeed.node.extensions import extensions_for
 from lightspeed.node.invoices import Invoices
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.leases import PayeeBooks
 from lightspeed.node.metrics import Metrics
-from lightspeed.node.openings import OPENING_MESSAGES, Openings, extensions_for
+from lightspeed.node.openings import OPENING_MESSAGES, Openings
 from lightspeed.node.payments import Payments
 from lightspeed.node.peers import Peers, peer_settings
 from lightspeed.node.records import (

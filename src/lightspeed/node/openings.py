@@ -38,6 +38,7 @@ from lightspeed.lsf import LightspeedFunding, Party, offered_party
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver, publish
 from lightspeed.node.errors import NodeRefusal, OpeningRefused, PeerLacksLightspeed
+from lightspeed.node.extensions import extensions_for
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.metrics import Metrics
 from lightspeed.node.records import COUNTER_TABLE, FUNDING_TX_TABLE, ChannelRecord
@@ -54,7 +55,7 @@ from lightspeed.wire import (
 )
 from lightspeed.wire.peer import Peer, PeerDisconnected
 
-__all__ = ["OPENING_MESSAGES", "Adopt", "Openings", "extensions_for"]
+__all__ = ["OPENING_MESSAGES", "Adopt", "Openings"]
 
 T = TypeVar("T")
 
@@ -74,23 +75,6 @@ class Adopt(Protocol):
     async def __call__(
         self, channel: Channel, *, record: ChannelRecord, peer: Peer, puts: Sequence[Put]
     ) -> ChannelDriver: ...
-
-
-def extensions_for(
-    party: Party | None, config: NodeConfig, *, claim_feerate: Callable[[], FeeRate]
-) -> Extensions:
-    """Those of a channel in which we are `party`; none of an ordinary one."""
-    if party is None:
-        return Extensions()
-    lightspeed = config.lightspeed
-    funding = LightspeedFunding(
-        party=party,
-        rules=config.delay_rules,
-        limits=lightspeed.limits if lightspeed else None,
-        origins=frozenset(lightspeed.origins) if lightspeed else frozenset(),
-        claim_feerate=claim_feerate,
-    )
-    return Extensions([funding])
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,27 @@
+"""Which extensions a channel of this node has, and how they are configured."""
+
+from collections.abc import Callable
+
+from lightspeed.bitcoin import FeeRate
+from lightspeed.channel import Extensions
+from lightspeed.lsf import LightspeedFunding, Party
+from lightspeed.node.config import NodeConfig
+
+__all__ = ["extensions_for"]
+
+
+def extensions_for(
+    party: Party | None, config: NodeConfig, *, claim_feerate: Callable[[], FeeRate]
+) -> Extensions:
+    """Those of a channel in which we are `party`; none of an ordinary one."""
+    if party is None:
+        return Extensions()
+    lightspeed = config.lightspeed
+    funding = LightspeedFunding(
+        party=party,
+        rules=config.delay_rules,
+        limits=lightspeed.limits if lightspeed else None,
+        origins=frozenset(lightspeed.origins) if lightspeed else frozenset(),
+        claim_feerate=claim_feerate,
+    )
+    return Extensions([funding])
