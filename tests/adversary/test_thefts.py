@@ -257,6 +257,37 @@ def test_channel_of_more_money_than_there_is(funding_sat: int) -> None:
         open_pair(funding_sat=funding_sat)
 
 
+# --- dust -----------------------------------------------------------------------------------
+
+
+def test_fee_rate_that_turns_the_victims_htlcs_into_dust() -> None:
+    """Without anchors a higher rate takes outputs away; their money would go to the miners."""
+    pair = open_pair(
+        push_sat=2_000_000,
+        feerate_per_kw=500,
+        funder_terms=opening_terms("a", anchors=False),
+        fundee_terms=opening_terms("b", anchors=False),
+    )
+    victim = pair.fundee
+    for number in range(10):
+        offer(victim, number, amount_sat=10_000)
+    commit(victim)
+    pair.settle()
+    channel_id = channel_of(victim).channel_id
+    assert accepts(victim, UpdateFee(channel_id=channel_id, feerate_per_kw=10_000))
+    refuses(victim, UpdateFee(channel_id=channel_id, feerate_per_kw=20_000), "no output")
+
+
+def test_dust_htlcs_beyond_what_a_node_risks() -> None:
+    pair = open_pair(push_sat=2_000_000)
+    node = pair.fundee
+    for number in range(141):
+        offer(node, number, amount_sat=353)
+    with pytest.raises(ChannelRefusal, match="no output"):
+        offer(node, 141, amount_sat=353)
+    offer(node, 141, amount_sat=354)
+
+
 # --- floods ---------------------------------------------------------------------------------
 
 

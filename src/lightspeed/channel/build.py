@@ -10,12 +10,12 @@ from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.errors import ChannelRefusal
 from lightspeed.channel.extension import ChannelView, CommitmentContext, Extension, Extensions
 from lightspeed.channel.graph import Draft, Extender, Frozen, HtlcKey
-from lightspeed.channel.htlc import HtlcChild, htlc_children
+from lightspeed.channel.htlc import HtlcChild, htlc_children, is_trimmed
 from lightspeed.channel.keys import CommitmentKeys
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
-from lightspeed.units import Sat, msat_to_sat_floor
+from lightspeed.units import Msat, Sat, msat_to_sat_floor
 
 __all__ = [
     "FEE_SPIKE_MARGIN",
@@ -26,6 +26,7 @@ __all__ = [
     "commitment_context",
     "commitment_of",
     "commitment_terms",
+    "left_to_the_fee",
 ]
 
 
@@ -136,6 +137,26 @@ def check_funder_pays(
         raise ChannelRefusal(
             f"the funder has {available} sat; fee and reserve need {cost + reserve_sat} sat"
         )
+
+
+def left_to_the_fee(config: ChannelConfig, sheet: Sheet, broadcaster: Side) -> Msat:
+    """HTLCs that the holder offered and that have no output in this commitment."""
+    terms = commitment_terms(config, broadcaster)
+    balance = _balance(sheet, broadcaster, 0)
+    by_broadcaster = broadcaster is Side.HOLDER
+    return Msat(
+        sum(
+            htlc.amount_msat
+            for htlc in balance.htlcs
+            if htlc.key.offered_by_broadcaster is by_broadcaster
+            and is_trimmed(
+                htlc,
+                dust_limit_sat=terms.dust_limit_sat,
+                feerate_per_kw=balance.feerate_per_kw,
+                anchors=terms.anchors,
+            )
+        )
+    )
 
 
 def commitment_of(

@@ -16,7 +16,13 @@ from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import Extension
 from lightspeed.channel.keys import derive_private_key
 from lightspeed.channel.per_commitment import RevocationSecretInvalid
-from lightspeed.channel.records import REVOKED_TABLE, dump_sheet, revoked_key
+from lightspeed.channel.records import (
+    REVOKED_TABLE,
+    dump_sheet,
+    forget_child_signatures,
+    revoked_key,
+    store_child_signatures,
+)
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.state import (
@@ -104,6 +110,7 @@ def _sign_next(
         counterparty_commitments=(*turn.state.counterparty_commitments, commitment),
         commitment_sent_last=True,
     )
+    turn.puts.extend(store_child_signatures(turn.channel_id, commitment))
     sign_commitment(turn, built)
 
 
@@ -188,18 +195,18 @@ def receive_commitment_signed(turn: Turn, message: CommitmentSigned) -> None:
         turn.set_extension_state(extension, extension_state)
         if kept:
             child_signatures[extension.name] = kept
-    revoked = state.holder_commitment.number
-    turn.update(
-        holder_commitment=HolderCommitment(
-            number=built.context.number,
-            included=included,
-            signature=message.signature,
-            htlc_signatures=message.htlc_signatures,
-            child_signatures=child_signatures,
-        ),
-        commitment_sent_last=False,
+    revoked = state.holder_commitment
+    current = HolderCommitment(
+        number=built.context.number,
+        included=included,
+        signature=message.signature,
+        htlc_signatures=message.htlc_signatures,
+        child_signatures=child_signatures,
     )
-    turn.send(revocation_of(turn, revoked))
+    turn.update(holder_commitment=current, commitment_sent_last=False)
+    turn.puts.extend(store_child_signatures(turn.channel_id, current))
+    turn.puts.extend(forget_child_signatures(turn.channel_id, revoked))
+    turn.send(revocation_of(turn, revoked.number))
     _fold_irrevocable(turn)
     commit(turn)
 
@@ -257,6 +264,7 @@ def receive_revoke_and_ack(turn: Turn, message: RevokeAndAck) -> None:
             dump_sheet(turn.sheet(revoked.included), turn.extensions),
         )
     )
+    turn.puts.extend(forget_child_signatures(turn.channel_id, revoked))
     turn.update(
         counterparty_commitments=(current,),
         counterparty_next_point=next_point.data,

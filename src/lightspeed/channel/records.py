@@ -1,39 +1,57 @@
 """How a channel is stored: versioned JSON, which holds secrets of the counterparty.
 
-Only this code reads it back. Records beside it (`Put`) belong to whoever made them.
+Only this code reads it back. Records beside it (`Put`) belong to whoever made them; what grows
+stands beside it, because the channel is stored as a whole at every step: the sheets of revoked
+commitments, and the signatures for children of those that are not revoked.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, lru_cache
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import make_converter
 
 from lightspeed.bitcoin import BitcoinError, PublicKey
+from lightspeed.channel.config import ChannelConfig
+from lightspeed.channel.effects import Put
 from lightspeed.channel.errors import StateError
 from lightspeed.channel.extension import Extensions, Lookup
 from lightspeed.channel.per_commitment import RevocationStore, RevocationStoreUnreadable
 from lightspeed.channel.sheet import Htlc, Sheet
-from lightspeed.channel.state import ChannelState, Session
+from lightspeed.channel.state import (
+    ChannelState,
+    CounterpartyCommitment,
+    HolderCommitment,
+    Session,
+)
 from lightspeed.wire import BOLT_CODEC, Codec, Message, WireError
 
 __all__ = [
     "CHANNEL_TABLE",
+    "CHILD_SIGNATURES_TABLE",
     "REVOKED_TABLE",
     "dump_channel",
     "dump_sheet",
+    "forget_child_signatures",
     "load_channel",
     "load_sheet",
     "revoked_key",
+    "store_child_signatures",
 ]
 
 CHANNEL_TABLE = "channel"
 """Key: channel id."""
 REVOKED_TABLE = "revoked"
 """The sheet of each revoked commitment of the counterparty. Key: `revoked_key`."""
+CHILD_SIGNATURES_TABLE = "child-signatures"
+"""What an extension keeps to publish the children of one commitment, until that is revoked.
+
+Key: channel id, broadcaster u8 (0 holder, 1 counterparty), commitment number u64, extension.
+"""
 
 _VERSION = 1
 
@@ -41,6 +59,49 @@ _VERSION = 1
 def revoked_key(channel_id: bytes, number: int) -> bytes:
     """40 bytes: channel id, commitment number."""
     return channel_id + number.to_bytes(8, "big")
+
+
+Commitment = HolderCommitment | CounterpartyCommitment
+
+
+def _child_signatures_key(channel_id: bytes, commitment: Commitment, extension: str) -> bytes:
+    broadcaster = isinstance(commitment, CounterpartyCommitment)
+    number = commitment.number.to_bytes(8, "big")
+    return channel_id + bytes([broadcaster]) + number + extension.encode("ascii")
+
+
+def store_child_signatures(channel_id: bytes, commitment: Commitment) -> tuple[Put, ...]:
+    """One record per extension; the channel's own record holds their names."""
+    return tuple(
+        Put(CHILD_SIGNATURES_TABLE, _child_signatures_key(channel_id, commitment, name), kept)
+        for name, kept in commitment.child_signatures.items()
+    )
+
+
+def forget_child_signatures(channel_id: bytes, commitment: Commitment) -> tuple[Put, ...]:
+    """The commitment is revoked."""
+    return tuple(
+        Put(CHILD_SIGNATURES_TABLE, _child_signatures_key(channel_id, commitment, name), None)
+        for name in commitment.child_signatures
+    )
+
+
+C = TypeVar("C", bound=Commitment)
+
+
+def _without_signatures(commitment: C) -> C:
+    return replace(commitment, child_signatures=dict.fromkeys(commitment.child_signatures, b""))
+
+
+def _with_signatures(channel_id: bytes, commitment: C, lookup: Lookup) -> C:
+    """Raises `StateError`."""
+    found = {}
+    for name in commitment.child_signatures:
+        kept = lookup(CHILD_SIGNATURES_TABLE, _child_signatures_key(channel_id, commitment, name))
+        if kept is None:
+            raise StateError(f"child signatures of commitment {commitment.number} are missing")
+        found[name] = kept
+    return replace(commitment, child_signatures=found)
 
 
 def channel_codec(extensions: Extensions) -> Codec:
@@ -136,8 +197,13 @@ def load_sheet(data: bytes, extensions: Extensions) -> Sheet:
 
 
 def dump_channel(state: ChannelState, extensions: Extensions) -> bytes:
-    """Everything but the session and the extensions' own records."""
+    """Everything but the session and what stands in records of its own."""
     converter = _converter(extensions)
+    state = replace(
+        state,
+        holder_commitment=_without_signatures(state.holder_commitment),
+        counterparty_commitments=tuple(map(_without_signatures, state.counterparty_commitments)),
+    )
     fields = {
         name: converter.unstructure(getattr(state, name), annotation)
         for name, annotation in _stored_fields().items()
@@ -150,7 +216,7 @@ def dump_channel(state: ChannelState, extensions: Extensions) -> bytes:
 
 
 def load_channel(data: bytes, extensions: Extensions, lookup: Lookup) -> ChannelState:
-    """The reverse, disconnected. `lookup` reads the extensions' records. Raises `StateError`."""
+    """The reverse, disconnected. `lookup` reads the other records. Raises `StateError`."""
     converter = _converter(extensions)
 
     def read(fields: dict[str, Any]) -> ChannelState:
@@ -158,7 +224,15 @@ def load_channel(data: bytes, extensions: Extensions, lookup: Lookup) -> Channel
             name: converter.structure(fields[name], annotation)
             for name, annotation in _stored_fields().items()
         }
-        parameters = values["config"].extensions
+        config: ChannelConfig = values["config"]
+        parameters, channel_id = config.extensions, config.channel_id
+        values["holder_commitment"] = _with_signatures(
+            channel_id, values["holder_commitment"], lookup
+        )
+        values["counterparty_commitments"] = tuple(
+            _with_signatures(channel_id, commitment, lookup)
+            for commitment in values["counterparty_commitments"]
+        )
         values["extension_states"] = {
             extension.name: extension.load_state(
                 parameters[extension.name],

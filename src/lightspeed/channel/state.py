@@ -72,7 +72,7 @@ class HolderCommitment:
     """The counterparty's, for the funding input; compact."""
     htlc_signatures: tuple[bytes, ...] = ()
     child_signatures: Mapping[str, bytes] = field(default_factory=dict)
-    """What each extension keeps to publish its children, by its name."""
+    """What each extension keeps to publish its children, by its name; stored apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,12 @@ caller turns it into a refusal when it is the holder who asks.
 import hashlib
 from typing import assert_never
 
-from lightspeed.channel.build import FEE_SPIKE_MARGIN, NO_MARGIN, check_funder_pays
+from lightspeed.channel.build import (
+    FEE_SPIKE_MARGIN,
+    NO_MARGIN,
+    check_funder_pays,
+    left_to_the_fee,
+)
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.sheet import REMOVALS, Sheet
 from lightspeed.channel.side import Side
@@ -33,6 +38,9 @@ _LOCKTIME_THRESHOLD = 500_000_000  # below it nLockTime is a height (BIP 65)
 
 _MAX_PENDING_FEE_UPDATES = 64
 """Nothing else bounds how many there are in a log, which is stored and folded at each update."""
+
+_MAX_DUST_MSAT = 50_000_000
+"""What the holder risks to lose to the fee of a commitment in HTLCs that have no output."""
 
 _BOLT_UPDATES = (UpdateAddHtlc, *REMOVALS, UpdateFee)
 
@@ -164,6 +172,8 @@ def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before
             extension.check_sheet(
                 turn.view(), turn.state.extension_states[extension.name], sheet, broadcaster
             )
+        if isinstance(update, UpdateAddHtlc | UpdateFee):
+            _check_dust(turn, sheet, broadcaster, sender=sender, update=update)
         if spends and sheet.balance_msat(sender) < sat_to_msat(reserve_sat):
             raise ChannelViolation("the update takes the balance below the channel reserve")
         if sender is config.funder:
@@ -172,6 +182,23 @@ def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before
         elif spends and sender is Side.HOLDER:
             # BOLT 2 lets the fundee add what the funder can no longer pay for; we do not.
             _check_fee(turn, sheet, broadcaster, reserve_sat=Sat(0), careful=False)
+
+
+def _check_dust(
+    turn: Turn, sheet: Sheet, broadcaster: Side, *, sender: Side, update: Message
+) -> None:
+    """Whoever publishes a commitment burns what has no output in it: not too much of ours.
+
+    An HTLC without an output is its offerer's until it is fulfilled. A fee rate that rises
+    takes outputs away where HTLC transactions pay fees (no anchors).
+    """
+    if sender is Side.COUNTERPARTY and isinstance(update, UpdateAddHtlc):
+        return
+    dust_msat = left_to_the_fee(turn.state.config, sheet, broadcaster)
+    if dust_msat > _MAX_DUST_MSAT:
+        raise ChannelViolation(
+            f"HTLCs of {dust_msat} msat would have no output, {_MAX_DUST_MSAT} are risked"
+        )
 
 
 def _check_fee(
