@@ -37,6 +37,7 @@ TRAIL = Trail(
     capacity_sat=PLAN.capacity_sat,
     movements=MOVEMENTS,
     claimed=dict.fromkeys(LOCKS[:2], 1_000),
+    lsf_sat=10_500,
     refunded_sat=8_000,
     received_sat={
         Closer.PAYEE: PUSHED_AND_INVOICED_SAT + 2_000 + 330 - 70,
@@ -127,6 +128,33 @@ def test_a_satoshi_more_or_less_in_a_wallet_is_a_fault(who: Closer, by: int) -> 
 )
 def test_whatever_else_is_off_on_chain_is_a_fault(trail: Trail) -> None:
     assert not audited(trail=trail).ok
+
+
+def test_a_book_without_a_completed_lock_goes_back_whole() -> None:
+    redeemed = replace(
+        REDEEMED,
+        calls_answered=12,
+        calls_served=12,
+        calls_by_units=9,
+        units=9,
+        completed_locks=frozenset(),
+    )
+    moved = {Closer.PAYEE: -2_000 + 70, Closer.PAYER: 2_000 + 500}
+    trail = replace(
+        TRAIL,
+        movements=(MOVEMENTS[0], MOVEMENTS[3]),
+        claimed={},
+        refunded_sat=10_500,
+        received_sat={who: sat + moved[who] for who, sat in TRAIL.received_sat.items()},
+    )
+    wallets = {
+        who: replace(change, after_sat=change.after_sat + moved[who])
+        for who, change in WALLETS.items()
+    }
+    found = audited(redeemed, trail=trail, wallets=wallets)
+    assert found.ok, found.faults
+    assert (found.claimed_sat, found.unenforced_sat) == (0, 900)
+    assert not audited(redeemed, trail=replace(trail, refunded_sat=10_499), wallets=wallets).ok
 
 
 def test_the_funding_fee_is_the_payers() -> None:
