@@ -17,7 +17,8 @@ from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revoc
 from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import BookTerms, Scheme, SecretBook, default_window
 from lightspeed.units import Sat
@@ -38,6 +39,8 @@ def book_terms(
     child_feerate: int = 253,
     literal: bool = False,
     origins: tuple[str, ...] = ("https://api.example.com",),
+    scheme: Scheme = Scheme.OUTPUTS,
+    window: int | None = None,
 ) -> BookTerms:
     """Terms that a payee on regtest with D = 6 accepts."""
     settlement = Settlement(
@@ -46,11 +49,11 @@ def book_terms(
         literal=literal,
     )
     return BookTerms(
-        scheme=Scheme.OUTPUTS,
+        scheme=scheme,
         locks=locks,
         chain_length=chain_length,
         lock_amount=lock_amount,
-        window=default_window(chain_length),
+        window=window or default_window(chain_length),
         origins=origins,
         settlement=settlement.to_bytes(),
     )
@@ -69,8 +72,8 @@ class World:
     number: int = 7
 
     @cached_property
-    def book(self) -> OutputsBook:
-        return OutputsBook.derive(
+    def book(self) -> SchemeBook:
+        return derive_book(
             self.secret_book.book,
             basepoints=self.basepoints,
             payee_delay_blocks=self.payee_delay_blocks,
@@ -111,8 +114,20 @@ class World:
         return build(lambda: Draft(2, 0, (TxIn(_FUNDING),), (*others, lsf)))
 
     @cached_property
+    def children(self) -> tuple[LsfChild, ...]:
+        """What the payer signs: the micropayment transaction, or S_j for each lock."""
+        made = self.book.children(self.frozen, self.keys, whose=self.whose, settled=self.settled)
+        return tuple(made)
+
+    @property
     def child(self) -> LsfChild:
-        return self.book.child(self.frozen, self.keys, whose=self.whose, settled=self.settled)
+        """Of scheme outputs."""
+        (child,) = self.children
+        return child
+
+    def settlement(self, lock: int) -> LsfChild:
+        """S_j of scheme ladder."""
+        return self.children[lock - self.settled - 1]
 
     def secret(self, lock: int) -> bytes:
         return self.secret_book.lock_secret(lock)
@@ -136,11 +151,14 @@ class World:
         )
 
     def completed_child(self) -> Tx:
-        """As the payee publishes it."""
-        return self.child.completed(
-            payer_signature=self.child.sign(self.lsf_secret(self.payer)),
-            payee_signature=self.child.sign(self.lsf_secret(self.payee)),
-            secret=self.secret(self.settled + 1),
+        """The micropayment transaction as the payee publishes it."""
+        return self.completed(self.child, lock=self.settled + 1)
+
+    def completed(self, child: LsfChild, *, lock: int) -> Tx:
+        return child.completed(
+            payer_signature=child.sign(self.lsf_secret(self.payer)),
+            payee_signature=child.sign(self.lsf_secret(self.payee)),
+            secret=self.secret(lock),
         )
 
 

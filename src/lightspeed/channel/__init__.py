@@ -59,7 +59,12 @@ from lightspeed.channel.onchain import (
     remedies,
     remedies_without_state,
 )
-from lightspeed.channel.records import CHANNEL_TABLE, REVOKED_TABLE, channel_codec
+from lightspeed.channel.records import (
+    CHANNEL_TABLE,
+    CHILD_SIGNATURES_TABLE,
+    REVOKED_TABLE,
+    channel_codec,
+)
 from lightspeed.channel.sheet import Htlc, Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
@@ -69,6 +74,7 @@ from lightspeed.channel.sweeps import Spend, split_spends, sweep_transaction
 __all__ = [
     "ANCHORS_BIT",
     "CHANNEL_TABLE",
+    "CHILD_SIGNATURES_TABLE",
     "REVOKED_TABLE",
     "Acceptance",
     "Broadcast",

@@ -173,6 +173,8 @@ def _load(data: bytes, read: Callable[[Any], Any]) -> Any:
         if document["version"] != _VERSION:
             raise StateError(f"stored by another version ({document['version']})")
         return read(document["value"])
+    except StateError:
+        raise
     except (
         ValueError,
         KeyError,

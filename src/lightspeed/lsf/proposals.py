@@ -90,8 +90,8 @@ class Proposals:
         if book.book_id in state.books:
             raise ChannelRefusal("the book was proposed before")
         try:
-            _check_room(state, book.terms)
             self._check_terms(view, state, book.terms)
+            _check_room(state, book.terms)
             self._check_claim_cost(book.terms)
         except BookRefused as refused:
             raise ChannelRefusal(refused.text) from None
@@ -151,8 +151,8 @@ class Proposals:
     def _check_new(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
         if view.shutting_down:
             raise BookRefused(RejectReason.CLOSING, "the channel is shutting down")
-        _check_room(state, terms)
         self._check_terms(view, state, terms)
+        _check_room(state, terms)
         self._check_claim_cost(terms)
         foreign = [origin for origin in terms.origins if origin not in self.origins]
         if foreign:
