@@ -349,3 +349,12 @@ async def test_secrets_are_in_no_answer_and_no_repr(world: World) -> None:
     assert credential.elements.hex() not in shown
     assert repr(credential.elements)[2:-1] not in shown
     assert credential.to_token() not in shown
+
+
+@pytest.mark.parametrize("route", ["/v1", "/api/v1"])
+def test_a_priced_path_is_not_free_behind_a_root_path(route: str) -> None:
+    from lightspeed.http.pricing import Pricing
+
+    pricing = Pricing({route: "10 sat"})
+    assert pricing.quote({"path": "/api/v1/answer", "root_path": "/api"}) is not None
+    assert pricing.quote({"path": "/api/v10", "root_path": "/api"}) is None

@@ -1,7 +1,7 @@
 """What each request costs: one price, a price per path, or a function of the request."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -54,11 +54,23 @@ class Pricing:
         """None for a request that is free. Raises PriceError for what a function returned."""
         if self._function is not None:
             return _quote(self._function(scope), "")
-        path = scope["path"]
-        for route, quote in self._routes:
-            if route == "/" or is_below(path, route):
-                return quote
+        for path in _paths(scope):
+            for route, quote in self._routes:
+                if route == "/" or is_below(path, route):
+                    return quote
         return None
+
+
+def _paths(scope: Scope) -> Iterator[str]:
+    """As the application routes it, then as it was asked for.
+
+    A server's or a mount's `root_path` is part of ASGI's path. Whichever of the two a price was
+    given for, the request is not free.
+    """
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    if root and is_below(path, root):
+        yield path[len(root) :] or "/"
+    yield path
 
 
 def is_below(path: str, route: str) -> bool:
