@@ -1,0 +1,139 @@
+"""A wallet without files and servers, for a node whose world lives in memory.
+
+Answers what `lightspeed.node.wallet.Wallet` answers, from the regtest chain itself.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from lightspeed.bitcoin import (
+    P2WPKH_WITNESS_WEIGHT,
+    TX_INPUT_WEIGHT,
+    FeeRate,
+    OutPoint,
+    PrivateKey,
+    Tx,
+    TxDigest,
+    TxIn,
+    TxOut,
+    fee_for_weight,
+    p2wpkh,
+    sha256,
+)
+from lightspeed.chain import Chain, Regtest
+from lightspeed.channel import Spend
+from lightspeed.channel.spends import p2wpkh_spend
+from lightspeed.node.errors import InsufficientFunds
+from lightspeed.node.wallet import Balance
+from lightspeed.units import Sat
+
+__all__ = ["Purse"]
+
+_FUNDING_COST_SAT = 1_000
+
+
+@dataclass
+class Purse:
+    """The coins of one seed. It outlives its node, as a file would."""
+
+    regtest: Regtest
+    seed: bytes
+    _keys: dict[bytes, PrivateKey] = field(default_factory=dict)
+    _reserved: set[OutPoint] = field(default_factory=set)
+
+    # --- what there is --------------------------------------------------------------------
+    @property
+    def scripts(self) -> frozenset[bytes]:
+        return frozenset(self._keys)
+
+    def _coins(self) -> Iterator[tuple[OutPoint, TxOut, bool]]:
+        for script in self._keys:
+            for outpoint, output, block in self.regtest.unspent(sha256(script)):
+                yield outpoint, output, block is not None
+
+    def balance(self) -> Balance:
+        coins = list(self._coins())
+        confirmed = sum(output.value for _, output, safe in coins if safe)
+        return Balance(Sat(confirmed), Sat(sum(o.value for _, o, _ in coins) - confirmed))
+
+    def new_script(self) -> bytes:
+        number = len(self._keys).to_bytes(4, "big")
+        secret = PrivateKey(sha256(self.seed + number))
+        script = p2wpkh(secret.public.data)
+        self._keys[script] = secret
+        return script
+
+    async def sync(self) -> None:
+        """The chain is at hand."""
+
+    # --- payments -------------------------------------------------------------------------
+    async def fund(self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate) -> Tx:
+        coins = await self.fee_spends(
+            Sat(amount_sat + _FUNDING_COST_SAT), feerate_per_kw=feerate_per_kw
+        )
+        rest = sum(coin.prevout.value for coin in coins) - amount_sat - _FUNDING_COST_SAT
+        tx = Tx(
+            version=2,
+            inputs=tuple(TxIn(coin.outpoint, sequence=coin.sequence) for coin in coins),
+            outputs=(TxOut(amount_sat, script), TxOut(Sat(rest), self.new_script())),
+        )
+        digest = TxDigest(tx, [coin.prevout for coin in coins])
+        for index, coin in enumerate(coins):
+            tx = tx.with_witness(index, coin.sign(digest, index))
+        return tx
+
+    async def fee_spends(self, min_value_sat: Sat, *, feerate_per_kw: FeeRate) -> list[Spend]:
+        cost = fee_for_weight(TX_INPUT_WEIGHT + P2WPKH_WITNESS_WEIGHT, feerate_per_kw) + 1
+        free = [
+            (outpoint, output)
+            for outpoint, output, confirmed in self._coins()
+            if confirmed and outpoint not in self._reserved and output.value > cost
+        ]
+        free.sort(key=lambda coin: coin[1].value)
+        enough = [coin for coin in free if coin[1].value - cost >= min_value_sat][:1]
+        chosen = enough or free
+        available = sum(output.value - cost for _, output in chosen)
+        if available < min_value_sat:
+            raise InsufficientFunds(needed_sat=min_value_sat, available_sat=Sat(available))
+        self._reserved.update(outpoint for outpoint, _ in chosen)
+        return [self._spend(outpoint, output) for outpoint, output in chosen]
+
+    def free_spends(self) -> Iterator[Spend]:
+        """Of confirmed coins that nothing has reserved."""
+        for outpoint, output, confirmed in self._coins():
+            if confirmed and outpoint not in self._reserved:
+                yield self._spend(outpoint, output)
+
+    def own_inputs(self, tx: Tx) -> list[Spend]:
+        found = []
+        for txin in tx.inputs:
+            output = self.regtest.output(txin.outpoint)
+            if output is not None and output.script in self._keys:
+                found.append(self._spend(txin.outpoint, output))
+        return found
+
+    def _spend(self, outpoint: OutPoint, output: TxOut) -> Spend:
+        return p2wpkh_spend(outpoint, output.value, secret=self._keys[output.script])
+
+    async def send(
+        self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate, chain: Chain
+    ) -> Tx:
+        tx = await self.fund(script, amount_sat, feerate_per_kw=feerate_per_kw)
+        await chain.broadcast(tx)
+        return tx
+
+    # --- what becomes of transactions -----------------------------------------------------
+    def release(self, tx: Tx) -> None:
+        self.release_coins(txin.outpoint for txin in tx.inputs)
+
+    def release_coins(self, outpoints: Iterable[OutPoint]) -> None:
+        self._reserved.difference_update(outpoints)
+
+    def reserved(self) -> frozenset[OutPoint]:
+        return frozenset(self._reserved)
+
+    def note_broadcast(self, tx: Tx) -> None:
+        """The chain is at hand."""
+
+    def note_replaced(self, tx: Tx) -> None:
+        """The chain is at hand."""
