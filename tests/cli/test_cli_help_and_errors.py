@@ -15,6 +15,7 @@ from lightspeed.cli.app import app
 
 COMMANDS = [
     ["demo"],
+    ["sandbox"],
     ["regtest"],
     ["regtest", "mine"],
     ["regtest", "fund"],
@@ -106,6 +107,8 @@ def test_version_is_the_packages() -> None:
         (["demo", "--calls", "1"], 2, "--calls"),
         (["demo", "--calls", "500", "--locks", "4", "--chain-length", "100"], 2, "fewer calls"),
         (["demo", "--scheme", "magic"], 2, "conventional"),
+        (["demo", "--folder", "/tmp"], 2, "another folder"),
+        (["sandbox", "/tmp"], 2, "another folder"),
     ],
 )
 def test_an_error_says_what_to_do(arguments: list[str], status: int, says: str) -> None:

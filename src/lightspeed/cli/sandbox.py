@@ -28,10 +28,9 @@ def command(
     Your server opens the ledger, your client the payer's store: both paths are printed. All of
     it is on this machine, in processes that end with this one; the coins are worth nothing.
     """
-    import asyncio
-
     from rich.console import Console
 
+    from lightspeed.cli.demo.processes import run_until_asked_to_end
     from lightspeed.cli.demo.screen import Screen
     from lightspeed.cli.errors import UsageError
 
@@ -39,7 +38,8 @@ def command(
         raise UsageError(f"{folder} exists already: name another folder, or remove it")
     folder.mkdir(parents=True)
     screen = Screen(stderr() if as_json else Console())
-    asyncio.run(_run(screen, folder=folder.absolute(), origin=origin, as_json=as_json))
+    main = _run(screen, folder=folder.absolute(), origin=origin, as_json=as_json)
+    run_until_asked_to_end(main)
 
 
 async def _run(screen: "Screen", *, folder: Path, origin: str, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -12,6 +11,7 @@ import httpx
 from lightspeed.cli.demo.house import House, TookTooLong
 from lightspeed.cli.demo.load import InvoicesOrder, LoadOutcome, UnitsOrder
 from lightspeed.cli.demo.plan import MSAT_PER_SAT
+from lightspeed.cli.demo.processes import child_command
 from lightspeed.cli.demo.report import Measured
 from lightspeed.errors import RemoteError
 from lightspeed.http import PaymentRejected
@@ -144,12 +144,8 @@ async def _load(
     log = house.folder / f"load-{kind}.log"
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "lightspeed.cli.demo.load",
-            kind,
-            order,
-            stdin=asyncio.subprocess.DEVNULL,
+            *child_command("lightspeed.cli.demo.load", kind, order),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             start_new_session=True,

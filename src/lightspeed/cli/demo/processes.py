@@ -6,15 +6,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from lightspeed.errors import LocalError
 
-__all__ = ["ProcessEnded", "Processes", "free_ports"]
+__all__ = ["ProcessEnded", "Processes", "child_command", "free_ports", "run_until_asked_to_end"]
+
+T = TypeVar("T")
 
 _PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 5.0
@@ -61,15 +63,15 @@ class Processes:
     async def start(
         self, name: str, module: str, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> None:
-        """`python -m module arguments`; what it prints goes to `name.log` in the folder."""
+        """`python -m module arguments`; what it prints goes to `name.log` in the folder.
+
+        It ends with this process, however that ends.
+        """
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                module,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                *child_command(module, *arguments),
+                stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(environment or {})},
@@ -114,6 +116,30 @@ class Processes:
 
 def _ended(running: _Running, what: str) -> ProcessEnded:
     return ProcessEnded(f"the demo's process {running.name!r} {what}\n{running.tail()}".rstrip())
+
+
+def child_command(module: str, *arguments: str) -> tuple[str, ...]:
+    """Needs a pipe as standard input; see `lightspeed.cli.demo.child`."""
+    return (sys.executable, "-m", "lightspeed.cli.demo.child", module, *arguments)
+
+
+def run_until_asked_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, with SIGTERM and SIGHUP as gentle as Ctrl-C: what was started is stopped.
+
+    Raises `KeyboardInterrupt` for any of them.
+    """
+
+    async def run() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await main
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def free_ports(number: int) -> list[int]:

@@ -1,14 +1,13 @@
 """Runs the demo in front of a person: steps, then the closing, the balances and the table."""
 
-import asyncio
 import json
-import signal
 from pathlib import Path
 
 from rich.console import Console
 
 from lightspeed.cli.demo.audit import Audit
 from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan, DemoScheme
+from lightspeed.cli.demo.processes import run_until_asked_to_end
 from lightspeed.cli.demo.report import (
     DemoResult,
     document,
@@ -18,20 +17,19 @@ from lightspeed.cli.demo.report import (
 )
 from lightspeed.cli.demo.run import run_demo
 from lightspeed.cli.demo.screen import Screen
-from lightspeed.cli.errors import CheckFailed
+from lightspeed.cli.errors import CheckFailed, UsageError
 from lightspeed.cli.output import stdout
 
 __all__ = ["show_demo"]
 
 
 def show_demo(plan: DemoPlan, *, folder: Path | None, json_file: Path) -> None:
-    """Raises `CheckFailed` when a balance is off, `KeyboardInterrupt` when it was asked to end."""
+    """Raises `UsageError`, `CheckFailed` when a balance is off, `KeyboardInterrupt`."""
+    if folder is not None and folder.exists():
+        raise UsageError(f"{folder} exists already: name another folder, or remove it")
     console = stdout()
     screen = Screen(console)
-    try:
-        result = asyncio.run(_until_asked_to_end(plan, screen, folder))
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    result = run_until_asked_to_end(run_demo(plan, screen, folder=folder))
     screen.heading("The close on chain")
     show_trail(result.trail, console)
     screen.heading("The money, to the satoshi")
@@ -45,16 +43,6 @@ def show_demo(plan: DemoPlan, *, folder: Path | None, json_file: Path) -> None:
     console.print(f"\n{result.seconds:.0f} s in all; the numbers are in {json_file}")
     if not result.audit.ok:
         raise CheckFailed(_faults(result.audit))
-
-
-async def _until_asked_to_end(plan: DemoPlan, screen: Screen, folder: Path | None) -> DemoResult:
-    """SIGTERM and SIGHUP end it as Ctrl-C does: the other processes are stopped first."""
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
-    return await run_demo(plan, screen, folder=folder)
 
 
 def _faults(audit: Audit) -> str:
