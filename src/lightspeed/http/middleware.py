@@ -76,14 +76,12 @@ class LightspeedMiddleware:
         self._realm = realm
         self._challenge_key = challenge_key
         self._replay = replay
-        self._unit_values: dict[bytes, tuple[int, bytes]] = {}
+        self._units: dict[bytes, tuple[int, bytes]] = {}
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._run_lifespan(scope, receive, send)
-            return
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            pass_on = self._run_lifespan if scope["type"] == "lifespan" else self._app
+            await pass_on(scope, receive, send)
             return
         quote = self._pricing.quote(scope)
         presented = take_credential(scope["headers"])
@@ -93,20 +91,24 @@ class LightspeedMiddleware:
             await app(scope, receive, send)
             return
         try:
-            credential = await self._credential(presented, quote)
+            if presented.payments:
+                credential = await self._payment_credential(presented, quote)
+            else:
+                credential = Credential.from_token(presented.token())
+            ledger = self._ledger or self._open()
+            book_id = credential.book_id
+            unit = self._units.get(book_id) or await self._unit_of(ledger, book_id)
             try:
-                payment = await self._redeem(credential, quote)
+                receipt = await ledger.redeem(credential, prices=quote.prices)
             except AlreadyRedeemed as refusal:
-                app, payment = await self._repeat(credential, refusal, scope)
+                app, receipt = await self._repeat(credential, refusal, scope)
         except (PaymentRefused, StoreError) as error:
             await self._refuse(send, error, quote)
             return
-        scope[SCOPE_KEY] = payment
-        await _serve(app, scope, receive, send, payment.receipt)
+        scope[SCOPE_KEY] = Paid(receipt, credential, *unit)
+        await _serve(app, scope, receive, send, receipt)
 
-    async def _credential(self, presented: Presented, quote: Quote) -> Credential:
-        if not presented.payments:
-            return presented.credential(_never)
+    async def _payment_credential(self, presented: Presented, quote: Quote) -> Credential:
         key = await self._key()
         request = self._request(quote)
 
@@ -118,22 +120,17 @@ class LightspeedMiddleware:
                 and challenge.get("id") == challenge_id(key, challenge)
             )
 
-        return presented.credential(is_ours)
+        return presented.payment_credential(is_ours)
 
-    async def _redeem(self, credential: Credential, quote: Quote) -> Paid:
-        ledger = self._ledger or self._open()
-        book_id = credential.book_id
-        known = self._unit_values.get(book_id)
-        if known is None:
-            terms = (await ledger.book(book_id)).terms
-            known = self._unit_values[book_id] = terms.unit_value, terms.asset
-        receipt = await ledger.redeem(credential, prices=quote.prices)
-        unit_value, asset = known
-        return Paid(receipt, unit_value * receipt.count, asset, credential)
+    async def _unit_of(self, ledger: Ledger, book_id: bytes) -> tuple[int, bytes]:
+        """What one unit of a book is worth, and of what; before anything is redeemed."""
+        terms = (await ledger.book(book_id)).terms
+        unit = self._units[book_id] = terms.unit_value, terms.asset
+        return unit
 
     async def _repeat(
         self, credential: Credential, refusal: AlreadyRedeemed, scope: MutableMapping[str, Any]
-    ) -> tuple[ASGIApp, Paid]:
+    ) -> tuple[ASGIApp, Receipt]:
         """The answer of an earlier call with the very same bytes; raises the refusal if none."""
         app = None
         if self._replay is not None:
@@ -141,9 +138,7 @@ class LightspeedMiddleware:
         if app is None or refusal.next_unit is None:
             raise refusal
         book_id, first_unit, count, _ = credential
-        unit_value, asset = self._unit_values[book_id]
-        receipt = Receipt(book_id, first_unit, count, refusal.next_unit)
-        return app, Paid(receipt, unit_value * count, asset, credential)
+        return app, Receipt(book_id, first_unit, count, refusal.next_unit)
 
     async def _refuse(self, send: Send, error: LightspeedError, quote: Quote) -> None:
         headers = [_NO_STORE]
@@ -208,23 +203,24 @@ async def _serve(
     app: ASGIApp, scope: MutableMapping[str, Any], receive: Receive, send: Send, receipt: Receipt
 ) -> None:
     """Every answer of the application, and its failure, carries the receipt."""
-    receipt_header = (b"lightspeed-receipt", receipt.to_header().encode("ascii"))
+    own = [_PAID_NO_STORE, (b"lightspeed-receipt", receipt.to_header().encode("ascii"))]
     started = False
 
     async def send_with_receipt(message: Message) -> None:
         nonlocal started
         if message["type"] == "http.response.start":
             started = True
-            headers = [header for header in message.get("headers", ()) if _is_kept(header)]
-            headers += (_PAID_NO_STORE, receipt_header)
-            message = {**message, "headers": headers}
+            kept = [
+                header for header in message.get("headers", ()) if header[0].lower() not in _OURS
+            ]
+            message = {**message, "headers": kept + own}
         await send(message)
 
     try:
         await app(scope, receive, send_with_receipt)
     except Exception:
         if not started:
-            await _send_problem(send, APPLICATION_FAILED, None, [_PAID_NO_STORE, receipt_header])
+            await _send_problem(send, APPLICATION_FAILED, None, own)
         raise  # the server logs it
 
 
@@ -238,11 +234,3 @@ async def _send_problem(
         {"type": "http.response.start", "status": problem.status, "headers": [*own, *headers]}
     )
     await send({"type": "http.response.body", "body": body})
-
-
-def _is_kept(header: Header) -> bool:
-    return header[0].lower() not in _OURS
-
-
-def _never(_: dict[str, str]) -> bool:
-    return False

@@ -12,17 +12,22 @@ SCOPE_KEY = "lightspeed"
 
 
 class Paid(NamedTuple):
-    """A payment that is durably redeemed. `amount` is in msat, or in units of a token."""
+    """A payment that is durably redeemed. `unit_value` is in msat, or in units of a token."""
 
     receipt: Receipt
-    amount: int
-    asset: bytes
     credential: Credential
+    unit_value: int
+    asset: bytes
 
     @property
     def units(self) -> int:
         """Units of the book that this call redeemed."""
         return self.receipt.count
+
+    @property
+    def amount(self) -> int:
+        """What was paid, in msat or in units of a token."""
+        return self.receipt.count * self.unit_value
 
     @property
     def in_sats(self) -> bool:

@@ -14,6 +14,9 @@ Header = tuple[bytes, bytes]
 
 MAX_PAYMENT_SIZE = 64 * 1024
 
+_OWN_PLACE = b"lightspeed-payment"
+_PLACES = frozenset((_OWN_PLACE, b"authorization"))
+
 
 class Presented(NamedTuple):
     """A request's headers without any credential, and the texts that were found."""
@@ -22,19 +25,23 @@ class Presented(NamedTuple):
     tokens: list[bytes]
     payments: list[bytes]
 
-    def credential(self, is_ours: Callable[[dict[str, str]], bool]) -> Credential:
-        """Raises NoPayment, MalformedCredential (also for more than one) or InvalidChallenge.
+    def token(self) -> bytes:
+        """The one text of a request without a Payment credential.
 
-        `is_ours` says whether a challenge that a Payment credential echoes is one of ours.
+        Raises NoPayment, and MalformedCredential for more than one.
         """
-        found = len(self.tokens) + len(self.payments)
-        if found == 1:
-            if self.tokens:
-                return Credential.from_token(self.tokens[0])
-            return _from_payment(self.payments[0], is_ours)
-        if found:
+        if len(self.tokens) == 1:
+            return self.tokens[0]
+        raise MalformedCredential("more than one credential") if self.tokens else NoPayment
+
+    def payment_credential(self, is_ours: Callable[[dict[str, str]], bool]) -> Credential:
+        """The credential in the Payment scheme, once its challenge was found to be ours.
+
+        Raises MalformedCredential (also for more than one) and InvalidChallenge.
+        """
+        if self.tokens or len(self.payments) != 1:
             raise MalformedCredential("more than one credential")
-        raise NoPayment
+        return _from_payment(self.payments[0], is_ours)
 
 
 def take_credential(headers: Iterable[Header]) -> Presented:
@@ -46,11 +53,12 @@ def take_credential(headers: Iterable[Header]) -> Presented:
     tokens: list[bytes] = []
     payments: list[bytes] = []
     for header in headers:
-        name, value = header
-        if name == b"lightspeed-payment":
-            tokens.append(value)
-        elif name == b"authorization":
-            scheme, _, rest = value.partition(b" ")
+        if header[0] not in _PLACES:
+            kept.append(header)
+        elif header[0] == _OWN_PLACE:
+            tokens.append(header[1])
+        else:
+            scheme, _, rest = header[1].partition(b" ")
             match scheme.lower():
                 case b"lightspeed":
                     tokens.append(rest.strip(b" "))
@@ -58,8 +66,6 @@ def take_credential(headers: Iterable[Header]) -> Presented:
                     payments.append(rest.strip(b" "))
                 case _:
                     kept.append(header)
-        else:
-            kept.append(header)
     return Presented(kept, tokens, payments)
 
 

@@ -49,9 +49,12 @@ class Pricing:
             self._function = price
         else:
             self._routes = _routes({"/": price})
+        self._always = self._routes[0][1] if [*dict(self._routes)] == ["/"] else None
 
     def quote(self, scope: Scope) -> Quote | None:
         """None for a request that is free. Raises PriceError for what a function returned."""
+        if self._always is not None:
+            return self._always
         if self._function is not None:
             return _quote(self._function(scope), "")
         for path in _paths(scope):
