@@ -36,7 +36,7 @@ format: $(READY) ## put the code into its form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY) ## measure; results go to build/bench
+bench: $(READY) ## measure everything and write docs/performance.md
 	@$(BIN)/python -m bench
 
 fuzz: $(READY) ## coverage-guided fuzzing of every parser, FUZZ_SECONDS (60) each
