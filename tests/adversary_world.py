@@ -21,19 +21,26 @@ from unittest import mock
 from adversary_machine import ORIGIN, Killed, Machine, Records
 from adversary_record import Fault, Record
 from adversary_thief import Thief
-from lightspeed.bitcoin import OutPoint, Tx
+from lightspeed.bitcoin import FEE_RATE_FLOOR, OutPoint, Tx, sha256
 from lightspeed.chain import BroadcastRefused, Regtest
-from lightspeed.channel import ChannelRefusal, Effect, Link, Phase
+from lightspeed.channel import ChannelRefusal, Effect, Phase
 from lightspeed.channel.channel import Channel
 from lightspeed.errors import LightspeedError, RemoteError
-from lightspeed.lsf import Party, next_close, next_settle, usable_books
-from lightspeed.node.books import BookRequest
+from lightspeed.lsf import (
+    LightspeedFunding,
+    Party,
+    Settlement,
+    next_close,
+    next_settle,
+    usable_books,
+)
 from lightspeed.node.peers import peer_settings
 from lightspeed.payment import (
     Allocator,
     Book,
     BookExhausted,
     BookStopped,
+    BookTerms,
     Credential,
     PaymentRefused,
     Receipt,
@@ -52,6 +59,9 @@ COIN_SAT = 400_000
 SECONDS_PER_BLOCK = 60.0
 SETTLED_DEPTH = 8
 """Blocks on the funding transaction before anything happens: no reorganisation undoes it."""
+
+
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 class Lost(AssertionError):
@@ -336,7 +346,16 @@ class World:
             return ()
         return usable_books(self.payee.channel)
 
-    async def open_book(
+    async def open_book(self, *, delivered: bool = True, **terms: Any) -> SecretBook | None:
+        """Usable, and in the ledger with a lease; None if it did not come to that."""
+        secret = await self.propose_book(**terms)
+        if secret is not None and delivered:
+            await self.quiet()
+            await self.look()
+        usable = secret is not None and secret.book in self.books
+        return secret if usable else None
+
+    async def propose_book(
         self,
         *,
         locks: int = 6,
@@ -345,32 +364,33 @@ class World:
         window: int = 8,
         refund_delay_blocks: int = R,
     ) -> SecretBook | None:
-        """Usable, and in the ledger with a lease; None if it did not come to that."""
-        if not self.payer.running or self.payer.node.payer_books is None:
+        """Said, not delivered. The payer's node opens the book once it is accepted."""
+        if not self.payer.running or not self.payer.node.drivers:
             return None
-        more: dict[str, Any] = {} if self.scheme is Scheme.OUTPUTS else {"scheme": self.scheme}
-        request = BookRequest(
-            **more,
+        assert self.payer.payer_store is not None
+        settlement = Settlement(
+            refund_delay_blocks=refund_delay_blocks, child_feerate=FEE_RATE_FLOOR
+        )
+        terms = BookTerms(
+            scheme=self.scheme,
             locks=locks,
             chain_length=chain_length,
-            lock_amount_sat=lock_sat,
-            origins=(ORIGIN,),
+            lock_amount=lock_sat,
             window=window,
-            refund_delay_blocks=refund_delay_blocks,
+            origins=(ORIGIN,),
+            settlement=settlement.to_bytes(),
         )
-        book = await self.wish(self.payer.node.payer_books.open(self.payer.driver, request))
-        self.learn_books()
-        await self.quiet()
-        await self.look()
-        return self.secrets.get(book.book_id) if book is not None else None
-
-    def learn_books(self) -> None:
-        """The seeds of all books, also of those that nobody waits for any more."""
-        if self.payer.running and self.payer.payer_store is not None:
-            for book_id in self.payer.payer_store.book_ids():
-                if book_id not in self.secrets:
-                    self.secrets[book_id] = self.payer.payer_store.load(book_id)
-                    self.record.use(self.secrets[book_id].book)
+        seed = sha256(b"book" + self.seed.to_bytes(8, "big") + bytes([len(self.secrets)]))
+        secret = SecretBook.create(channel_id=self.payer.channel.channel_id, terms=terms, seed=seed)
+        self.payer.payer_store.save(secret)
+        self.secrets[secret.book.book_id] = secret
+        self.record.use(secret.book)
+        lsf = self.payer.channel.extensions["lsf"]
+        assert isinstance(lsf, LightspeedFunding)
+        proposed = await self.act(
+            self.payer, lambda channel: channel.extend("lsf", lsf.propose_book(secret.book))
+        )
+        return secret if proposed else None
 
     def allocator(self, book_id: bytes) -> Allocator:
         """Of the payer's program."""
@@ -519,9 +539,8 @@ async def world_of(
 ) -> AsyncIterator[World]:
     """A world with a usable channel. The same seed makes the same secrets."""
     entropy = random.Random(seed)
-    base = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
     with (
-        tempfile.TemporaryDirectory(dir=base) as folder,
+        tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
         mock.patch("secrets.token_bytes", entropy.randbytes),
     ):
         world = World(Path(folder), cheat=cheat, scheme=scheme, seed=seed)
