@@ -7,15 +7,30 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from channel_pair import Node, Pair
 from lightspeed.bitcoin import sha256
 from lightspeed.channel import ChannelRefusal, Link
-from lightspeed.lsf import BookUsable, LsfOpen, accepted_books, usable_books
+from lightspeed.lsf import (
+    BookClosed,
+    BookSettled,
+    BookUsable,
+    LsfOpen,
+    accepted_books,
+    close_requests,
+    closed_books,
+    next_close,
+    next_settle,
+    settled_locks,
+    usable_books,
+)
 from lightspeed.lsf.children import children
+from lightspeed.payment import LockElement, Scheme, SecretBook
 from lsf_pair import (
     channel_of,
+    elements_of,
+    lsf_of,
     open_lsf_pair,
     payee_of,
     payer_of,
@@ -24,6 +39,9 @@ from lsf_pair import (
     secret_book,
 )
 from lsf_world import book_terms
+
+PUSH_SAT = 2_000_000
+CHAIN_LENGTH = 4
 
 
 def check_payee_holds_signatures(pair: Pair) -> None:
@@ -99,13 +117,28 @@ def test_a_disconnection_at_any_point_loses_no_book(break_after: int, restart: b
 
 
 class TwoChannelsWithBooks(RuleBasedStateMachine):
-    """Both sides are honest; the network and the power supply are not."""
+    """Both sides are honest; the network and the power supply are not.
+
+    Books of both schemes have locks of 4 units, 250 sat each, which are paid in order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.pair = open_lsf_pair(push_sat=2_000_000)
+        self.pair = open_lsf_pair(push_sat=PUSH_SAT)
         self.counter = 0
         self.preimages: dict[bytes, bytes] = {}
+        self.secrets: dict[bytes, SecretBook] = {}
+        self.paid: dict[bytes, int] = {}
+        self.fenced: set[bytes] = set()
+        self.to_payee_msat = PUSH_SAT * 1_000
+        """What HTLCs leave of the payee's balance."""
+
+    @initialize()
+    def open_a_book_of_each_scheme(self) -> None:
+        for scheme in (Scheme.OUTPUTS, Scheme.LADDER):
+            self.propose_book(locks=3, scheme=scheme)
+            self.pair.settle()
+            self.calm()
 
     def node(self, payer: bool) -> Node:
         return self.pair.funder if payer else self.pair.fundee
@@ -114,14 +147,64 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
     def connected(self) -> bool:
         return channel_of(self.pair.funder).state.session.link is not Link.DOWN
 
-    @rule(locks=st.integers(1, 3))
-    def propose_book(self, locks: int) -> None:
+    @rule(locks=st.integers(1, 3), scheme=st.sampled_from([Scheme.OUTPUTS, Scheme.LADDER]))
+    def propose_book(self, locks: int, scheme: Scheme) -> None:
         self.counter += 1
-        secret = secret_book(
-            self.pair, book_terms(locks=locks), seed=self.counter.to_bytes(4, "big")
-        )
+        terms = book_terms(locks=locks, chain_length=CHAIN_LENGTH, scheme=scheme)
+        secret = secret_book(self.pair, terms, seed=self.counter.to_bytes(4, "big"))
         with contextlib.suppress(ChannelRefusal):
             propose_book(self.pair, secret.book)
+            self.secrets[secret.book.book_id] = secret
+            self.paid[secret.book.book_id] = 0
+
+    def usable(self, which: int) -> bytes | None:
+        """One of the books that the payee's ledger would know."""
+        books = usable_books(channel_of(self.pair.fundee))
+        return books[which % len(books)].book_id if books else None
+
+    @rule(which=st.integers(0, 3), units=st.integers(1, 12))
+    def pay(self, which: int, units: int) -> None:
+        book_id = self.usable(which)
+        if book_id is not None and book_id not in self.fenced:
+            most = self.secrets[book_id].book.terms.units
+            self.paid[book_id] = min(most, self.paid[book_id] + units)
+
+    def elements(self, book_id: bytes) -> tuple[LockElement, ...]:
+        complete, begun = divmod(self.paid[book_id], CHAIN_LENGTH)
+        parts = [(lock, CHAIN_LENGTH) for lock in range(1, complete + 1)]
+        return elements_of(self.secrets[book_id], *parts, *[(complete + 1, begun)] * bool(begun))
+
+    @rule(which=st.integers(0, 3))
+    def settle_book(self, which: int) -> None:
+        payee, book_id = self.pair.fundee, self.usable(which)
+        if book_id is None:
+            return
+        secrets = {
+            each.lock: each.element for each in self.elements(book_id) if each.unit == CHAIN_LENGTH
+        }
+        update = next_settle(channel_of(payee), book_id, secrets)
+        if update is not None:
+            with contextlib.suppress(ChannelRefusal):
+                payee.run(channel_of(payee).propose(update))
+
+    @rule(which=st.integers(0, 3))
+    def close_book(self, which: int) -> None:
+        payee, book_id = self.pair.fundee, self.usable(which)
+        if book_id is None:
+            return
+        self.fenced.add(book_id)
+        update = next_close(channel_of(payee), book_id, self.elements(book_id))
+        if update is not None:
+            with contextlib.suppress(ChannelRefusal):
+                payee.run(channel_of(payee).propose(update))
+
+    @rule(which=st.integers(0, 3))
+    def request_close(self, which: int) -> None:
+        payer = self.pair.funder
+        books = usable_books(channel_of(payer))
+        if books:
+            act = lsf_of(payer).request_close(books[which % len(books)].book_id)
+            payer.run(channel_of(payer).extend("lsf", act))
 
     @rule()
     def open_books(self) -> None:
@@ -145,6 +228,8 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
                 onion=bytes(1_366),
             )
             node.run(effects)
+            if not payer:
+                self.to_payee_msat -= amount
 
     @rule(payer=st.booleans())
     def fulfil(self, payer: bool) -> None:
@@ -153,6 +238,8 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
             with contextlib.suppress(ChannelRefusal):
                 preimage = self.preimages[htlc.payment_hash]
                 node.run(channel_of(node).fulfill_htlc(htlc.id, preimage))
+                if not payer:
+                    self.to_payee_msat += htlc.amount_msat
 
     @rule(feerate=st.integers(253, 3_000))
     def change_fee(self, feerate: int) -> None:
@@ -167,6 +254,16 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
     def deliver(self, payer: bool, count: int) -> None:
         for _ in range(count):
             self.pair.deliver(self.node(payer))
+
+    @precondition(lambda self: self.connected)
+    @rule()
+    def calm(self) -> None:
+        """Now and then everything arrives, so that books get further than a proposal."""
+        commit_all(self.pair)
+        self.pair.settle()
+        self.open_books()
+        commit_all(self.pair)
+        self.pair.settle()
 
     @precondition(lambda self: self.connected)
     @rule(crash=st.sampled_from(["none", "funder", "fundee", "both"]))
@@ -206,12 +303,33 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
             commit_all(self.pair)
         self.pair.settle()
         self.pair.check_mirrored()
-        opened = [book.book_id for book in usable_books(channel_of(self.pair.funder))]
-        for node in (self.pair.funder, self.pair.fundee):
-            assert [event.book.book_id for event in node.take(BookUsable)] == opened
+        self.check_events()
+        self.check_what_was_paid()
+
+    def check_events(self) -> None:
+        """Both sides learn of everything once, and in the same order."""
+        payer, payee = self.pair.funder, self.pair.fundee
+        for kind in (BookUsable, BookSettled, BookClosed):
+            assert payer.take(kind) == payee.take(kind)
+        opened = [event.book.book_id for event in payer.take(BookUsable)]
+        closed = [event.book_id for event in payer.take(BookClosed)]
+        assert len(set(opened)) == len(opened)
+        assert len(set(closed)) == len(closed)
+        usable = {book.book_id for book in usable_books(channel_of(payer))}
+        assert usable == set(opened) - set(closed)
+        for node in (payer, payee):
+            assert close_requests(channel_of(node)) <= usable
+
+    def check_what_was_paid(self) -> None:
+        payee = channel_of(self.pair.fundee)
+        closed = closed_books(payee)
+        assert all(units == self.paid[book_id] for book_id, units in closed.items())
+        units = sum(closed.values())
+        units += sum(settled_locks(payee).values()) * CHAIN_LENGTH
+        assert payee.state.base.holder_msat == self.to_payee_msat + units * 250_000
 
 
 TwoChannelsWithBooks.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=30, deadline=None
+    max_examples=16, stateful_step_count=50, deadline=None
 )
 TestTwoChannelsWithBooks = TwoChannelsWithBooks.TestCase
