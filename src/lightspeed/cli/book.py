@@ -1,5 +1,6 @@
 """`lightspeed book`: what is paid from."""
 
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,16 @@ __all__ = ["app"]
 app = typer.Typer(help="Books: a channel's money, divided beforehand.", no_args_is_help=True)
 
 
+class SchemeName(Enum):
+    """How locks become transactions; see GLOSSARY.md."""
+
+    OUTPUTS = "outputs"
+    LADDER = "ladder"
+
+
+_LOCKS = {SchemeName.OUTPUTS: 1_000, SchemeName.LADDER: 127}
+
+
 @app.command(name="open")
 def open_(
     data_dir: DataDir,
@@ -24,9 +35,16 @@ def open_(
         list[str],
         typer.Option(help="Where it may be spent, such as https://api.example. May be repeated."),
     ],
-    locks: Annotated[int, typer.Option(min=1, help="Number of locks.")] = 1_000,
+    locks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of locks.", show_default="1,000; for a ladder 127"),
+    ] = None,
     lock_amount: Annotated[int, typer.Option(min=1, metavar="SAT", help="Of each lock.")] = 1_000,
     chain_length: Annotated[int, typer.Option(min=1, help="Units per lock.")] = 100,
+    scheme: Annotated[
+        SchemeName,
+        typer.Option(help="ladder: one small transaction after a close; at most 127 locks."),
+    ] = SchemeName.OUTPUTS,
     window: Annotated[
         int | None,
         typer.Option(min=1, help="Units that may run ahead.", show_default="from the chain length"),
@@ -44,16 +62,17 @@ def open_(
 ) -> None:
     """Open a book in a channel whose payer this node is; it can be paid from at once.
 
-    It takes LOCKS x SAT from our balance. What is not spent comes back when the channel ends.
+    It takes LOCKS x SAT from our balance. What is not spent comes back when the book is closed.
     """
 
     async def opened(node: "NodeClient") -> "BookView":
         return await node.open_book(
             await full_channel_id(node, channel_id),
-            locks=locks,
+            locks=locks or _LOCKS[scheme],
             chain_length=chain_length,
             lock_amount_sat=lock_amount,
             origins=origin,
+            scheme=scheme.value,
             window=window,
             refund_delay_blocks=refund_delay,
         )

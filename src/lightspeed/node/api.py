@@ -7,7 +7,8 @@
     GET  /v1/channels/{id}
     POST /v1/channels/{id}/close {force?}
     GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat, origins,
-                              window?, refund_delay_blocks?, child_feerate_per_kw?}
+                              scheme?: "outputs" | "ladder", window?, refund_delay_blocks?,
+                              child_feerate_per_kw?}
     GET  /v1/invoices   POST {amount_msat?, description?, expiry_seconds?}
     GET  /v1/invoices/{payment hash}
     GET  /v1/payments   POST {bolt11, amount_msat?, timeout_seconds?}
@@ -44,6 +45,7 @@ from lightspeed.node.errors import NodeRefusal
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
 from lightspeed.node.views import AddressView
+from lightspeed.payment import Scheme
 from lightspeed.units import Msat, Sat
 
 __all__ = ["api_token", "create_app", "serving_api"]
@@ -52,6 +54,7 @@ _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _BACKLOG = 128
+_SCHEMES = {scheme.name.lower(): scheme for scheme in (Scheme.OUTPUTS, Scheme.LADDER)}
 
 Endpoint = Callable[[Request], Awaitable[Any]]
 
@@ -206,7 +209,7 @@ class _Api:
     async def open_book(self, request: Request) -> Any:
         optional = {"window", "refund_delay_blocks", "child_feerate_per_kw"}
         needed = {"channel_id", "locks", "chain_length", "lock_amount_sat", "origins"}
-        body = await Body.read(request, needed | optional)
+        body = await Body.read(request, needed | optional | {"scheme"})
         driver = self._node.driver(hex_bytes(body.text("channel_id"), 32))
         if self._node.payer_books is None:
             raise NodeRefusal("this node is not configured to be a payer")
@@ -215,6 +218,7 @@ class _Api:
             chain_length=body.integer("chain_length"),
             lock_amount_sat=body.integer("lock_amount_sat"),
             origins=body.texts("origins"),
+            scheme=body.choice("scheme", _SCHEMES) or Scheme.OUTPUTS,
             **{name: body.integer_or_none(name) for name in optional},
         )
         book = await self._node.payer_books.open(driver, wanted)

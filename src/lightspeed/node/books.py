@@ -50,6 +50,7 @@ class BookRequest:
     chain_length: int
     lock_amount_sat: int
     origins: tuple[str, ...]
+    scheme: Scheme = Scheme.OUTPUTS
     window: int | None = None
     refund_delay_blocks: int | None = None
     child_feerate_per_kw: int | None = None
@@ -110,7 +111,7 @@ class PayerBooks:
                 child_feerate=feerate,
             )
             return BookTerms(
-                scheme=Scheme.OUTPUTS,
+                scheme=request.scheme,
                 locks=request.locks,
                 chain_length=request.chain_length,
                 lock_amount=request.lock_amount_sat,

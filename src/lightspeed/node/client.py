@@ -124,11 +124,12 @@ class NodeClient:
         chain_length: int,
         lock_amount_sat: int,
         origins: list[str],
+        scheme: str = "outputs",
         window: int | None = None,
         refund_delay_blocks: int | None = None,
         child_feerate_per_kw: int | None = None,
     ) -> BookView:
-        """Returns once the book can be paid from."""
+        """Returns once the book can be paid from. `scheme`: outputs or ladder."""
         return await self._one(
             BookView,
             "POST",
@@ -138,6 +139,7 @@ class NodeClient:
             chain_length=chain_length,
             lock_amount_sat=lock_amount_sat,
             origins=origins,
+            scheme=scheme,
             window=window,
             refund_delay_blocks=refund_delay_blocks,
             child_feerate_per_kw=child_feerate_per_kw,

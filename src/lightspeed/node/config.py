@@ -8,7 +8,16 @@ from urllib.parse import urlsplit
 
 from lightspeed.bitcoin import Network
 from lightspeed.channel import OpeningTerms
-from lightspeed.lsf import CHAIN_RULES, REGTEST_RULES, DelayRules, Party, PayeeLimits
+from lightspeed.lsf import (
+    CHAIN_RULES,
+    DEFAULT_MAX_RUNGS,
+    MAX_CHANNEL_RUNGS,
+    REGTEST_RULES,
+    DelayRules,
+    Party,
+    PayeeLimits,
+)
+from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.errors import ConfigError
 from lightspeed.units import Sat
 
@@ -41,16 +50,26 @@ class LightspeedConfig:
     """The payer's seeds, shared with the programs that pay."""
     max_books: int = 16
     max_lock_amount_sat: int = 10_000_000
+    max_rungs: int = DEFAULT_MAX_RUNGS
+    """Locks of a ladder book; at most 1,000. Each is signed again at every update."""
+    max_exposure_sat: int = DEFAULT_MAX_EXPOSURE_SAT
+    """What a payee is ready to lose to one channel: units served and not enforceable yet."""
 
     def __post_init__(self) -> None:
         if Party.PAYEE in self.parties and self.ledger is None:
             raise ConfigError("a payee needs a ledger")
         if Party.PAYER in self.parties and self.payer_store is None:
             raise ConfigError("a payer needs a payer_store")
+        if not 0 <= self.max_rungs <= MAX_CHANNEL_RUNGS:
+            raise ConfigError(f"max_rungs: a channel has at most {MAX_CHANNEL_RUNGS}")
 
     @property
     def limits(self) -> PayeeLimits:
-        return PayeeLimits(max_books=self.max_books, max_lock_amount=self.max_lock_amount_sat)
+        return PayeeLimits(
+            max_books=self.max_books,
+            max_lock_amount=self.max_lock_amount_sat,
+            max_rungs=self.max_rungs,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from lightspeed.bitcoin import FeeRate
 from lightspeed.channel import Extensions
 from lightspeed.lsf import LightspeedFunding, Party
+from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.config import NodeConfig
+from lightspeed.units import Sat
 
 __all__ = ["extensions_for"]
 
@@ -22,6 +24,9 @@ def extensions_for(
         rules=config.delay_rules,
         limits=lightspeed.limits if lightspeed else None,
         origins=frozenset(lightspeed.origins) if lightspeed else frozenset(),
+        max_exposure_sat=Sat(
+            lightspeed.max_exposure_sat if lightspeed else DEFAULT_MAX_EXPOSURE_SAT
+        ),
         claim_feerate=claim_feerate,
     )
     return Extensions([funding])
