@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,9 @@ from lightspeed.http import (
     PayeeMisbehaves,
     Payer,
     PaymentRejected,
+    Send,
     parse_price,
+    payment_flow,
 )
 from lightspeed.http.aiohttp_client import PaymentMiddleware
 from lightspeed.http.client import LightspeedAuth, payment_of
@@ -255,6 +257,25 @@ async def test_waiting_task_that_is_cancelled_holds_nobody_up(world: World) -> N
     assert isinstance(results[5], asyncio.CancelledError)
     others = [result for result in results if result is not results[5]]
     assert [result.status_code for result in others] == [200] * 7
+
+
+async def test_turn_of_a_request_that_was_given_up_goes_to_the_next(world: World) -> None:
+    await world.agree(make_book(window=1))
+    price = [parse_price("1 sat")]
+    payer = Payer(world.store)
+    payer.known_prices.learn("GET", ORIGIN, "/", scope="/", prices=price)
+    in_flight = [payer.start(ORIGIN, price) for _ in range(2)]
+    first, second = [payment_flow(payer, "GET", ORIGIN) for _ in range(2)]
+    turn_of_first, turn_of_second = next(first), next(second)
+    assert isinstance(turn_of_first, Future)
+    assert isinstance(turn_of_second, Future)
+    in_flight[0].lost()
+    assert turn_of_first.done()
+    assert not turn_of_second.done()
+    first.close()
+    assert turn_of_second.done()
+    assert isinstance(second.send(None), Send)
+    second.close()
 
 
 def test_threads_share_one_payer(world_sync: World, port: int) -> None:
