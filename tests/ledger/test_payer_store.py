@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from lightspeed.ledger import BookExists, BookInUse, LedgerUnavailable, PayerStore
-from lightspeed.payment import Receipt, StopReason, UnknownBook
+from lightspeed.payment import BookStopped, Receipt, StopReason, UnknownBook
 from payment_books import make_book
 
 SECRET_BOOK = make_book(seed=bytes(range(32)), locks=10, chain_length=5, window=8)
@@ -95,3 +95,23 @@ def test_the_file_is_its_owners_alone_and_errors_are_declared(path):
         store.book_ids()
     with pytest.raises(LedgerUnavailable):
         PayerStore(path.with_name("missing") / "payer.sqlite")
+
+
+def test_a_stopped_book_hands_out_nothing_beyond_what_was_reserved(store, path):
+    allocator = store.take_over(SECRET_BOOK)
+    first = allocator.allocate(2)
+    assert store.reservation(BOOK_ID) == (1, 9, None)
+    with PayerStore(path) as node:
+        node.stop(BOOK_ID, StopReason.REQUESTED)
+    allocator.served(first, Receipt(BOOK_ID, 1, 2, 3))
+    second = allocator.allocate(7)
+    allocator.served(second, Receipt(BOOK_ID, 3, 7, 10))
+    with pytest.raises(BookStopped, match="closed by its owner"):
+        allocator.allocate(1)
+    allocator.give_back()
+    assert store.reservation(BOOK_ID) == (10, 9, StopReason.REQUESTED)
+
+
+def test_a_book_that_is_not_there_has_no_reservation(store):
+    with pytest.raises(UnknownBook):
+        store.reservation(bytes(16))

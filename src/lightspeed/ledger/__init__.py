@@ -9,7 +9,7 @@ from lightspeed.ledger.errors import (
     LedgerUnavailable,
 )
 from lightspeed.ledger.interface import BookStatus, FinalState, Ledger
-from lightspeed.ledger.payer_store import PayerStore
+from lightspeed.ledger.payer_store import PayerStore, Reservation
 from lightspeed.ledger.sqlite import SQLiteLedger
 from lightspeed.payment import LockElement
 
@@ -25,5 +25,6 @@ __all__ = [
     "LedgerUnavailable",
     "LockElement",
     "PayerStore",
+    "Reservation",
     "SQLiteLedger",
 ]

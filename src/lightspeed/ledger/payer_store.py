@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from lightspeed.ledger.connection import create_file, open_file, transaction, translated
 from lightspeed.ledger.errors import BookExists, BookInUse
@@ -19,13 +19,14 @@ from lightspeed.payment import (
     DEFAULT_MAX_COUNT,
     Allocator,
     Book,
+    BookStopped,
     BookTerms,
     SecretBook,
     StopReason,
     UnknownBook,
 )
 
-__all__ = ["PayerStore"]
+__all__ = ["PayerStore", "Reservation"]
 
 SCHEMA_VERSION = 1_001  # apart from the ledger's, so that neither opens the other's file
 
@@ -46,6 +47,15 @@ CREATE TABLE reservation (
     stopped TEXT
 ) STRICT;
 """
+
+
+class Reservation(NamedTuple):
+    """How far a book is used: units below `low` are acknowledged, those above `reserved_end` were
+    never presented."""
+
+    low: int
+    reserved_end: int
+    stopped: StopReason | None
 
 
 class PayerStore:
@@ -167,22 +177,35 @@ class PayerStore:
 
     def stopped(self, book_id: bytes) -> StopReason | None:
         """Why the book is not used any more; raises UnknownBook."""
+        return self.reservation(book_id).stopped
+
+    def reservation(self, book_id: bytes) -> Reservation:
+        """What was stored last, by whoever pays from the book; raises UnknownBook."""
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT stopped FROM reservation WHERE book_id = ?", (book_id,)
+                "SELECT low, reserved_end, stopped FROM reservation WHERE book_id = ?", (book_id,)
             ).fetchone()
         if row is None:
             raise UnknownBook(book_id)
-        return None if row[0] is None else StopReason[row[0]]
+        low, reserved_end, stopped = row
+        return Reservation(low, reserved_end, None if stopped is None else StopReason[stopped])
 
     def _reserve(self, book_id: bytes, user: int, low: int, reserved_end: int) -> None:
+        """More units only while the book is not stopped; fewer, at an orderly end, always."""
         with self._transaction():
-            changed = self._connection.execute(
-                "UPDATE reservation SET low = ?, reserved_end = ? WHERE book_id = ? AND user = ?",
-                (low, reserved_end, book_id, user),
-            ).rowcount
-        if not changed:
-            raise BookInUse(f"book {book_id.hex()} was taken over by another user")
+            row = self._connection.execute(
+                "SELECT reserved_end, stopped FROM reservation WHERE book_id = ? AND user = ?",
+                (book_id, user),
+            ).fetchone()
+            if row is None:
+                raise BookInUse(f"book {book_id.hex()} was taken over by another user")
+            before, stopped = row
+            if stopped is not None and reserved_end > before:
+                raise BookStopped(StopReason[stopped].value)
+            self._connection.execute(
+                "UPDATE reservation SET low = ?, reserved_end = ? WHERE book_id = ?",
+                (low, reserved_end, book_id),
+            )
 
     def _own(self, book_id: bytes) -> None:
         """Lock a file beside the store; the system unlocks it however the process ends."""
