@@ -1,5 +1,6 @@
 """Makes the published vectors that ran visible at the end of every test run."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 import pytest
 
 _PROPERTY = "published vectors"
+
+# A shell starts background jobs with SIGINT ignored, and programs inherit that. Tests that
+# interrupt programs of theirs want them as in a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
