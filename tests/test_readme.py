@@ -80,7 +80,7 @@ def test_server_and_client_of_the_readme_work_as_pasted(tmp_path: Path) -> None:
 
 def test_commands_of_the_readme_exist() -> None:
     makefile = (Path(__file__).parents[1] / "Makefile").read_text()
-    for target in re.findall(r"make (\w+)", README):
+    for target in re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE):
         assert f"\n{target}:" in makefile
     for command in re.findall(r"\.venv/bin/lightspeed (\w+)", README):
         shown = subprocess.run(
