@@ -1,5 +1,10 @@
-"""BOLT 11 through the `bolt11` package: what we put into an invoice, what we read from one."""
+"""BOLT 11 through the `bolt11` package: what we put into an invoice, what we read from one.
 
+The package lets some things pass that are checked here: letters in both cases, an amount that is no
+whole number of millisatoshi, features by other numbers than BOLT 9's; and it writes 1,000 BTC as 1.
+"""
+
+import re
 from dataclasses import dataclass, field
 
 from bolt11 import Bolt11, MilliSatoshi, decode, encode
@@ -20,7 +25,13 @@ _CURRENCY = {
     Network.SIGNET: "tbs",
     Network.REGTEST: "bcrt",
 }
-_KNOWN_FEATURES = (Feature.var_onion_optin, Feature.payment_secret)
+_OUR_FEATURES = (Feature.var_onion_optin, Feature.payment_secret)
+_PAYMENT_METADATA_FEATURE = 48 // 2  # BOLT 9; the package has another number under this name
+_KNOWN_FEATURES = frozenset(
+    {*(feature.value for feature in _OUR_FEATURES), _PAYMENT_METADATA_FEATURE}
+)
+_TOO_MUCH = Msat(1_000 * 100_000_000_000)  # 1,000 BTC
+_SUB_MILLISATOSHI = re.compile(r"ln[a-z]+[0-9]*[1-9]p1")  # a pico-bitcoin is 0.1 msat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +60,11 @@ def encode_invoice(
     created_at: int,
     expiry_seconds: int,
 ) -> str:
-    """Signed with the node's key."""
+    """Signed with the node's key; `InvoiceError` from 1,000 BTC on."""
+    if amount_msat is not None and amount_msat >= _TOO_MUCH:
+        raise InvoiceError("an invoice asks for less than 1,000 BTC")
     required = FeatureState.required
-    features = Features.from_feature_list(dict.fromkeys(_KNOWN_FEATURES, required))
+    features = Features.from_feature_list(dict.fromkeys(_OUR_FEATURES, required))
     tags = Tags()
     tags.add(TagChar.payment_hash, payment_hash.hex())
     tags.add(TagChar.payment_secret, payment_secret.hex())
@@ -70,8 +83,13 @@ def encode_invoice(
 
 def decode_invoice(text: str, *, network: Network) -> DecodedInvoice:
     """Raises `InvoiceError`; whether it has expired is for the caller to see."""
+    text = text.removeprefix("lightning:")
+    if text not in (text.lower(), text.upper()):
+        raise InvoiceError("the invoice has letters in both cases; paste it as it was made")
+    if _SUB_MILLISATOSHI.match(text.lower()):
+        raise InvoiceError("the invoice's amount is no whole number of millisatoshi")
     try:
-        invoice = decode(text.removeprefix("lightning:"))
+        invoice = decode(text)
         payee = PublicKey(bytes.fromhex(invoice.payee or ""))
         payment_hash = bytes.fromhex(invoice.payment_hash)
         payment_secret = bytes.fromhex(invoice.payment_secret or "")
@@ -84,11 +102,8 @@ def decode_invoice(text: str, *, network: Network) -> DecodedInvoice:
     if len(payment_hash) != 32 or len(payment_secret) != 32:
         raise InvoiceError("the invoice has no payment hash or no payment secret of 32 bytes")
     for feature, state in features.items():
-        if state is FeatureState.required and feature not in (
-            *_KNOWN_FEATURES,
-            Feature.option_payment_metadata,
-        ):
-            raise InvoiceError(f"the invoice requires {feature.name}, which is not supported")
+        if state is FeatureState.required and feature.value not in _KNOWN_FEATURES:
+            raise InvoiceError(f"the invoice requires feature {2 * feature.value}, unknown here")
     amount = invoice.amount_msat
     return DecodedInvoice(
         payee=payee,
