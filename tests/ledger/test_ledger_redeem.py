@@ -57,7 +57,8 @@ def reference(payee, credential, prices=()):
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_verdicts_are_those_of_the_reference(data, tmp_path_factory):
-    """In batches, over two connections to one file that come and go, for every chain length."""
+    """In batches, over two connections to one file that come and go and prune, for every chain
+    length."""
     chain_length = data.draw(st.sampled_from([1, 3, 12]))
     scheme = data.draw(st.sampled_from([Scheme.OUTPUTS, Scheme.LADDER]))
     secret_book = make_book(
@@ -81,6 +82,9 @@ def test_verdicts_are_those_of_the_reference(data, tmp_path_factory):
         if data.draw(st.integers(0, 4)) == 0:
             connections[at].close()
             connections[at] = database(path)
+        if data.draw(st.booleans()):
+            settled = data.draw(st.integers(0, 36 // chain_length))
+            connections[data.draw(st.integers(0, 1))].prune(secret_book.book.book_id, settled)
         outcomes = connections[at].redeem(requests)
         expected = [reference(payee, *request) for request in requests]
         assert [verdict(found) for found in outcomes] == [verdict(found) for found in expected]

@@ -48,7 +48,8 @@ class _StoredLocks(dict[int, LockRecord]):
     """Lock records of one book, read when asked for.
 
     All rows above `secured_locks` are read with the book: at most `c + window` units of them can
-    exist. A lock above it that is not here has no row.
+    exist. A lock above it that is not here has no row. One whose units are all below `next_unit`
+    needs none: they are all redeemed.
     """
 
     def __init__(self, connection: sqlite3.Connection, key: int) -> None:
@@ -58,6 +59,9 @@ class _StoredLocks(dict[int, LockRecord]):
         self.record: BookRecord
 
     def __missing__(self, lock: int) -> LockRecord:
+        chain_length = self.record.chain_length
+        if lock * chain_length < self.record.next_unit:
+            return LockRecord(deepest=chain_length, through=chain_length)
         stored = None
         if lock <= self.record.secured_locks:
             stored = self._connection.execute(
@@ -208,6 +212,20 @@ class LedgerDatabase:
             self._connection.execute(
                 "UPDATE book_state SET state = ? WHERE book = ?", (BookState.CLOSED.value, key)
             )
+
+    def prune(self, book_id: bytes, settled_locks: int) -> int:
+        """See `Ledger.prune`."""
+        self._forget()
+        with translated(), transaction(self._connection):
+            key, book = self._find(book_id)
+            status = self._status(book_id)
+            last_lock = book.terms.locks
+            if status.state is not BookState.CLOSED:
+                redeemed_locks = (status.next_unit - 1) // book.terms.chain_length
+                last_lock = min(settled_locks, redeemed_locks)
+            return self._connection.execute(
+                "DELETE FROM lock_state WHERE book = ? AND lock <= ?", (key, last_lock)
+            ).rowcount
 
     def status(self, book_id: bytes) -> BookStatus:
         """The book's row; raises UnknownBook."""

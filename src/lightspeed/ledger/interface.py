@@ -76,6 +76,15 @@ class Ledger(Protocol):
     async def close_book(self, book_id: bytes) -> None:
         """Mark a fenced book `closed`; raises BookNotFenced."""
 
+    async def prune(self, book_id: bytes, *, settled_locks: int = 0) -> int:
+        """Let go of what is known of locks that are irrevocably settled; how many there were.
+
+        Only of those below `next_unit`: their units count as redeemed for ever, while units of
+        settled locks that were not presented yet stay redeemable. Of a closed book everything
+        goes but its row, so that it is never opened again. Elements of these locks are told no
+        more.
+        """
+
     async def status(self, book_id: bytes) -> BookStatus:
         """The book's row; raises UnknownBook."""
 

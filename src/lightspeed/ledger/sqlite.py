@@ -123,6 +123,10 @@ class SQLiteLedger:
         """See `Ledger.close_book`."""
         await self._run(lambda: self._database.close_book(book_id))
 
+    async def prune(self, book_id: bytes, *, settled_locks: int = 0) -> int:
+        """See `Ledger.prune`."""
+        return await self._run(lambda: self._database.prune(book_id, settled_locks))
+
     async def status(self, book_id: bytes) -> BookStatus:
         """See `Ledger.status`."""
         return await self._run(lambda: self._database.status(book_id))
