@@ -61,6 +61,8 @@ SETTLED_DEPTH = 8
 """Blocks on the funding transaction before anything happens: no reorganisation undoes it."""
 
 
+_IDLE_ROUNDS = 10
+"""So many turns of the event loop let every task of a node go on that still can."""
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -217,6 +219,31 @@ class World:
                 return
         raise Fault("the nodes talk for ever")
 
+    async def talk(
+        self, *, until: type[Message] | None = None, without: tuple[type[Message], ...] = ()
+    ) -> list[Message]:
+        """Deliver, but for what the thief keeps back (`without`); stop before `until` is heard.
+
+        What was kept back, in order.
+        """
+        kept: list[Message] = []
+        self.provoked = self.provoked or bool(without)
+        while any(machine.outbox for machine in self.machines):
+            for machine in self.machines:
+                if machine.outbox and until is not None and isinstance(machine.outbox[0], until):
+                    return kept
+                if machine.outbox and isinstance(machine.outbox[0], without):
+                    kept.append(machine.outbox.popleft())
+                else:
+                    await self.deliver(machine)
+        return kept
+
+    async def say(self, message: Message) -> None:
+        """The thief says it to the honest side, whatever its own node thinks of that."""
+        self.provoked = True
+        (victim,) = self.honest
+        await self.hear(victim, message)
+
     async def _in(self, machine: Machine, act: Awaitable[Any]) -> Any:
         """Something that the process of `machine` does; it may die of it."""
         try:
@@ -226,17 +253,17 @@ class World:
             return None
 
     # --- wishes ---------------------------------------------------------------------------
-    async def wish(self, act: Coroutine[Any, Any, Any], *, patience: int = 200) -> Any:
+    async def wish(self, act: Coroutine[Any, Any, Any], *, delivered: bool = True) -> Any:
         """What an operator asks of a node, with all messages delivered meanwhile.
 
         None when it is refused, or when nothing moves it any more; it then goes on waiting.
         """
         task = asyncio.ensure_future(act)
         idle = 0
-        while not task.done() and idle < patience:
-            said = [await self.deliver(machine) for machine in self.machines]
-            idle = 0 if any(said) else idle + 1
-            await asyncio.sleep(0 if idle < patience // 2 else 0.001)
+        while not task.done() and idle < _IDLE_ROUNDS:
+            said = delivered and [await self.deliver(machine) for machine in self.machines]
+            idle = 0 if said and any(said) else idle + 1
+            await asyncio.sleep(0)
         if not task.done():
             self._wishes.add(task)
             task.add_done_callback(self._forget_wish)
@@ -500,7 +527,7 @@ class World:
         if self.thief is not None:
             self.thief.keep()
         paying = sender.node.payments.pay(invoice.bolt11, timeout_seconds=3_600)
-        await self.wish(paying, patience=200 if delivered else 4)
+        await self.wish(paying, delivered=delivered)
         return True
 
     # --- the end --------------------------------------------------------------------------
