@@ -91,9 +91,3 @@ def test_commands_of_the_readme_exist() -> None:
             env={**os.environ, "COLUMNS": "100"},
         )
         assert "Usage" in shown.stdout
-
-
-def test_documents_that_the_readme_names_exist() -> None:
-    root = Path(__file__).parents[1]
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (root / target).exists(), target

@@ -1,0 +1,24 @@
+"""Documents name tests, files and documents that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_a_document_names_exist(document: Path) -> None:
+    for name, test in re.findall(r"`(tests/[\w/]+(?:\.py)?)(?:::(\w+))?`", document.read_text()):
+        path = ROOT / name
+        assert path.exists(), name
+        if test:
+            assert re.search(rf"def {test}\(", path.read_text()), f"{name}::{test}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_of_a_document_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
