@@ -3,13 +3,7 @@
 A value that was parsed from a message or payload also encodes and parses to itself.
 
 Run it with `python fuzz/fuzz_wire.py -max_total_time=30` (extra `fuzz`; options of libFuzzer).
-The corpus grows in build/fuzz_wire/, a crash is written beside it. The first byte of an input
-chooses the parser, the rest is what it is fed.
 """
-
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 from lightspeed.bitcoin import PrivateKey
 from lightspeed.wire import (
@@ -28,8 +22,7 @@ from lightspeed.wire import (
     peel_onion,
     start_handshake,
 )
-
-BUILD = Path(__file__).parents[1] / "build"
+from target import Target
 
 OUR_KEY, OUR_EPHEMERAL, THEIR_KEY, THEIR_EPHEMERAL = (
     PrivateKey(bytes([byte]) * 32) for byte in (0x11, 0x12, 0x21, 0x22)
@@ -110,25 +103,27 @@ def error_onion(data: bytes) -> None:
     decode_error_onion(data, shared_secrets=[bytes(32)])
 
 
-PARSERS: tuple[Callable[[bytes], None], ...] = (
-    message,
-    tlv_stream,
-    integers,
-    features,
-    act_one,
-    act_two,
-    act_three,
-    transport,
-    onion,
-    hop_payload,
-    sealed_hop_payload,
-    failure,
-    error_onion,
-)
-
-SEEDS: tuple[bytes, ...] = tuple(
-    bytes([PARSERS.index(parser)]) + data
-    for parser, data in (
+TARGET = Target(
+    name="wire",
+    parsers=tuple(
+        (parser, WireError)
+        for parser in (
+            message,
+            tlv_stream,
+            integers,
+            features,
+            act_one,
+            act_two,
+            act_three,
+            transport,
+            onion,
+            hop_payload,
+            sealed_hop_payload,
+            failure,
+            error_onion,
+        )
+    ),
+    seeds=(
         (act_one, ACT_ONE),
         (act_two, ACT_TWO),
         (act_three, ACT_THREE),
@@ -137,32 +132,8 @@ SEEDS: tuple[bytes, ...] = tuple(
         (message, bytes.fromhex("001000000000c9012acb0104")),
         (message, bytes.fromhex("0012000500027878")),
         (failure, bytes.fromhex("400f0000000000000001000002bc")),
-    )
+    ),
 )
 
-
-def fuzz_one(data: bytes) -> None:
-    """Feed one input; anything but `WireError` escapes."""
-    if not data:
-        return
-    parser = PARSERS[data[0] % len(PARSERS)]
-    try:
-        parser(data[1:])
-    except WireError:
-        return
-
-
-def main() -> None:
-    import atheris
-
-    corpus = BUILD / "fuzz_wire"
-    corpus.mkdir(parents=True, exist_ok=True)
-    for index, seed in enumerate(SEEDS):
-        (corpus / f"seed-{index}").write_bytes(seed)
-    atheris.instrument_all()
-    atheris.Setup([*sys.argv, f"-artifact_prefix={BUILD}/fuzz_wire-", str(corpus)], fuzz_one)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    TARGET.run()
