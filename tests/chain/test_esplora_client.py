@@ -84,7 +84,11 @@ async def test_tip_without_a_height_is_refused(
     answers: Answers = {}
     path = f"/block/{txid_hex(regtest.tip.hash)}"
     async with _lying(regtest, answers, monkeypatch) as chain:
-        for said in ("{}", "[]", '{"height": -1}', '{"height": "7"}', '{"height": true}', ""):
+        for height in ("-1", '"7"', "true", "7.0", "1e3", str(1 << 64)):
+            answers[path] = (200, f'{{"height": {height}}}')
+            with pytest.raises(ChainUnavailable):
+                await chain.tip()
+        for said in ("{}", "[]", ""):
             answers[path] = (200, said)
             with pytest.raises(ChainUnavailable):
                 await chain.tip()
@@ -141,7 +145,8 @@ async def test_senseless_fee_estimate_is_refused(
     regtest: Regtest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers: Answers = {}
-    senseless = ("[]", "{", '{"six": 1}', '{"6": -1}', '{"6": NaN}', '{"6": null}', "[" * 100_000)
+    senseless = ["[]", "{", '{"six": 1}', '{"6": -1}', '{"6": NaN}', '{"6": null}', "[" * 100_000]
+    senseless += ['{"6": 1e999}', f'{{"6": 1{"0" * 400}}}']
     async with _lying(regtest, answers, monkeypatch) as chain:
         for said in senseless:
             answers["/fee-estimates"] = (200, said)

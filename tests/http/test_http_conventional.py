@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -139,6 +140,9 @@ async def test_payer_pays_no_more_than_it_was_told(node: Node) -> None:
             ['Payment method="lightning", intent="charge", request="e30"']
         ),
     ]
+    for request in (b'{"amount":1e999,"invoice":"","paymentHash":""}', b'{"amount":"-1"}', b"[]"):
+        said = f'Payment method="lightning", intent="charge", request="{to_base64url(request)}"'
+        refusals.append(partial(InvoicePayer(pay, max_amount=10_000).authorize, [said]))
     for refused in refusals:
         with pytest.raises(ChallengeError):
             await refused()

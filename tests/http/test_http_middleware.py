@@ -1,6 +1,7 @@
 """What the middleware answers, and what it lets through to the application."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -144,6 +145,17 @@ async def test_payment_credential_for_another_challenge_is_refused(
             challenge = await challenge_params(client)
             response = await client.get("/answer", headers=payment_scheme(challenge, text))
             assert problem_of(response) == "malformed"
+    assert (await world.ledger.status(book.book.book_id)).redeemed_units == 0
+
+
+async def test_challenge_that_has_no_utf8_is_not_ours(world: World) -> None:
+    """JSON can say half a surrogate pair, in a parameter that only the id binds."""
+    book = await world.agree(make_book())
+    async with client_for(world.middleware()) as client:
+        challenge = {**await challenge_params(client), "opaque": "\ud800"}
+        credential = {"challenge": challenge, "payload": {"credential": token(book, 1)}}
+        headers = {"Authorization": f"Payment {to_base64url(json.dumps(credential).encode())}"}
+        assert problem_of(await client.get("/answer", headers=headers)) == "invalid-challenge"
     assert (await world.ledger.status(book.book.book_id)).redeemed_units == 0
 
 

@@ -33,6 +33,7 @@ __all__ = ["EsploraChain"]
 _MAX_LINKED_HEADERS = 144  # a longer gap is taken from the server's heights
 _MAX_HEADERS_KEPT = 10_000
 _MAX_ANSWER_SIZE = 16 * 1024 * 1024
+_MAX_INTEGER = 0xFFFFFFFF  # of heights and of indexes of inputs
 _MAX_SANE_FEE_RATE = 1_000_000  # sat/vB
 _RPC_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>[^"]*)"')
 _ALREADY_CONFIRMED = "Transaction outputs already in utxo set"
@@ -233,7 +234,7 @@ class EsploraChain:
         estimates = _object(await self._get("/fee-estimates"))
         try:
             rates = {int(target): float(rate) for target, rate in estimates.items()}
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise ChainUnavailable("the server sent no fee estimates") from None
         if not all(0 <= rate <= _MAX_SANE_FEE_RATE for rate in rates.values()):
             raise ChainUnavailable("the server sent a senseless fee estimate")
@@ -287,7 +288,7 @@ def _hash(text: Any) -> bytes:
 
 
 def _integer(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if type(value) is not int or not 0 <= value <= _MAX_INTEGER:
         raise ChainUnavailable("the server sent no number where one belongs")
     return value
 

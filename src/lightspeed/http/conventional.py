@@ -141,7 +141,7 @@ class InvoicePayer:
             request = strict_json(from_base64url(params["request"]))
             amount, invoice = int(request["amount"]), str(request["invoice"])
             payment_hash = bytes.fromhex(request["paymentHash"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ChallengeError("the request object") from error
         if not 0 < amount <= self._max_amount or len(payment_hash) != _HASH_SIZE:
             raise ChallengeError("the invoice's amount or payment hash")
