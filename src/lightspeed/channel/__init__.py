@@ -24,16 +24,8 @@ from lightspeed.channel.errors import (
     StateError,
 )
 from lightspeed.channel.establish import (
-    ANCHORS_BIT,
-    Acceptance,
-    Opening,
-    OpeningTerms,
-    accept,
-    accepted,
     channel_id_of,
-    channel_type,
     funded,
-    propose,
     receive_funding_created,
     receive_funding_signed,
 )
@@ -58,6 +50,16 @@ from lightspeed.channel.onchain import (
     identify,
     remedies,
     remedies_without_state,
+)
+from lightspeed.channel.opening import (
+    ANCHORS_BIT,
+    Acceptance,
+    Opening,
+    OpeningTerms,
+    accept,
+    accepted,
+    channel_type,
+    propose,
 )
 from lightspeed.channel.records import (
     CHANNEL_TABLE,
