@@ -71,6 +71,8 @@ class Facts:
     """Payment hash -> preimage."""
     lock_secrets: Mapping[bytes, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
     """Book id -> lock -> secret: what the payee was paid."""
+    for_tower: bool = False
+    """Asked for what a watchtower is to hold: only signatures that may leave the node."""
     revocation: bytes | None = field(default=None, repr=False)
     """The per-commitment secret, when the commitment was revoked. `remedies` fills it in."""
 

@@ -5,7 +5,7 @@ advance, once for each new commitment.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import (
     PrivateKey,
@@ -69,6 +69,16 @@ class LsfChild:
     prevouts: tuple[TxOut, ...]
     payer: PublicKey
     """Of the leaf."""
+
+    def late(self, delay_blocks: int) -> "LsfChild":
+        """The same child, which may confirm only `delay_blocks` after the commitment.
+
+        Of the payer's commitment: the payee's signature for it may leave the payee, because the
+        payee has that long to act before somebody else publishes it.
+        """
+        (spending,) = self.tx.inputs
+        tx = replace(self.tx, inputs=(replace(spending, sequence=delay_blocks),))
+        return replace(self, tx=tx)
 
     def digest(self) -> bytes:
         """What both parties sign: SIGHASH_DEFAULT, bound to the leaf."""

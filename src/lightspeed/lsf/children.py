@@ -26,6 +26,7 @@ __all__ = [
     "child_counts",
     "children",
     "collect",
+    "has_late_children",
     "lsf_keys",
     "lsf_outputs",
     "request",
@@ -61,21 +62,34 @@ def lsf_outputs(
 def children(
     state: LsfState, content: LsfContent, context: CommitmentContext, frozen: Frozen
 ) -> tuple[LsfChild, ...]:
-    """Book by book in the order of the content: so signatures are exchanged and kept."""
+    """Book by book in the order of the content, of each the late ones last.
+
+    So signatures are exchanged and kept.
+    """
     keys, whose = lsf_keys(state, context), broadcasting_party(state, context)
+    found: list[LsfChild] = []
+    for open_book in content.books:
+        book = state.books[open_book.book_id]
+        at_once = book.children(frozen, keys, whose=whose, settled=open_book.settled)
+        found.extend(at_once)
+        if has_late_children(state, whose):
+            found.extend(child.late(book.payee_delay_blocks) for child in at_once)
+    return tuple(found)
+
+
+def has_late_children(state: LsfState, whose: Party) -> bool:
+    """On the payer's commitments, where the payee asked for them. The payee's own children wait
+    as long anyhow.
+    """
+    return whose is Party.PAYER and state.parameters.limits.late_children
+
+
+def child_counts(state: LsfState, content: LsfContent, whose: Party) -> tuple[int, ...]:
+    """Of each book, late ones included."""
+    kinds = 2 if has_late_children(state, whose) else 1
     return tuple(
-        child
+        kinds * state.books[book.book_id].child_count(settled=book.settled)
         for book in content.books
-        for child in state.books[book.book_id].children(
-            frozen, keys, whose=whose, settled=book.settled
-        )
-    )
-
-
-def child_counts(state: LsfState, content: LsfContent) -> tuple[int, ...]:
-    """Of each book."""
-    return tuple(
-        state.books[book.book_id].child_count(settled=book.settled) for book in content.books
     )
 
 
@@ -176,7 +190,7 @@ def verify(
             raise ChannelViolation("the signatures for the children of the commitment are missing")
         return state, b""
     _check_number(collected, context)
-    total = sum(child_counts(state, content))
+    total = sum(child_counts(state, content, whose))
     if not collected.complete or collected.total != total:
         raise ChannelViolation(f"{len(collected.signatures)} signatures for {total} children")
     expected = children(state, content, context, frozen)
@@ -190,13 +204,14 @@ def verify(
 
 
 def signatures_by_book(
-    state: LsfState, content: LsfContent, kept: bytes
+    state: LsfState, content: LsfContent, kept: bytes, *, whose: Party
 ) -> tuple[tuple[bytes, ...], ...]:
-    """For each book the signatures for its children, out of what `verify` returned.
+    """For each book the signatures for its children, late ones last, out of what `verify`
+    returned.
 
     Empty ones when nothing is kept: then the holder is the payer, or the commitment is revoked.
     """
-    counts = child_counts(state, content)
+    counts = child_counts(state, content, whose)
     if not kept:
         return ((),) * len(counts)
     size = SCHNORR_SIGNATURE_SIZE

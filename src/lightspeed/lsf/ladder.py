@@ -177,6 +177,8 @@ class LadderBook:
         if lock <= lsf.settled or not lsf.signatures:
             return None
         child = self._child_on_chain(lsf, lock)
+        if lsf.late:
+            child = child.late(self.payee_delay_blocks)
         tx = child.completed(
             payer_signature=lsf.signatures[lock - lsf.settled - 1],
             payee_signature=child.sign(lsf.lsf_secret),
@@ -222,7 +224,8 @@ class LadderBook:
         lock = lsf.settled + tx.outputs[_PAYEE_VOUT].value // self.book.terms.lock_amount
         if not lsf.settled < lock <= self.locks:
             return False
-        return self._child_on_chain(lsf, lock).tx.txid == tx.txid
+        child = self._child_on_chain(lsf, lock)
+        return tx.txid in (child.tx.txid, child.late(self.payee_delay_blocks).tx.txid)
 
     def _child_on_chain(self, lsf: LsfOnChain, lock: int) -> LsfChild:
         return self._child(

@@ -78,7 +78,7 @@ REGTEST_RULES = DelayRules(
     min_payee_delay_blocks=6, min_refund_margin_blocks=11, literal_allowed=True
 )
 
-_LIMITS = struct.Struct(">BBBIHHHQQIHHI")  # version, schemes, then the fields in order
+_LIMITS = struct.Struct(">BBBIHHHQQIHHIB")  # version, schemes, then the fields in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,9 @@ class PayeeLimits:
     min_refund_delay_blocks: int = 1
     max_refund_delay_blocks: int = MAX_DELAY_BLOCKS
     min_child_feerate: FeeRate = FEE_RATE_FLOOR
+    late_children: bool = False
+    """The payer signs each child of its own commitments once more, to confirm no earlier than D
+    blocks after the commitment: what the payee may give to a watchtower."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_books <= MAX_BOOKS:
@@ -110,12 +113,12 @@ class PayeeLimits:
     @property
     def max_children(self) -> int:
         """Of one commitment: signatures of the payer for it."""
-        return self.max_books + self.max_channel_rungs
+        return (self.max_books + self.max_channel_rungs) * (2 if self.late_children else 1)
 
     def to_bytes(self) -> bytes:
         """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, rungs u16
         and u16, chain length u16, lock amount u64 and u64, window u32, refund delay u16 and u16,
-        child fee rate u32."""
+        child fee rate u32, late children u8 (0 or 1)."""
         return _LIMITS.pack(
             1,
             sum(1 << scheme.value for scheme in self.schemes),
@@ -130,6 +133,7 @@ class PayeeLimits:
             self.min_refund_delay_blocks,
             self.max_refund_delay_blocks,
             self.min_child_feerate,
+            self.late_children,
         )
 
     @classmethod
@@ -141,6 +145,8 @@ class PayeeLimits:
         chain, low, high, window, *rest = _LIMITS.unpack(data)[6:]
         if version != 1:
             raise ValueError(f"limits of version {version}")
+        if rest[3] > 1:
+            raise ValueError("late children are neither wanted nor not")
         return cls(
             schemes=frozenset(scheme for scheme in Scheme if schemes >> scheme.value & 1),
             max_books=books,
@@ -154,6 +160,7 @@ class PayeeLimits:
             min_refund_delay_blocks=rest[0],
             max_refund_delay_blocks=rest[1],
             min_child_feerate=FeeRate(rest[2]),
+            late_children=bool(rest[3]),
         )
 
 

@@ -140,19 +140,21 @@ class OutputsBook:
         secret = lsf.lock_secrets.get(lsf.settled + 1)
         if secret is None or not lsf.signatures:
             return None
-        child = self._child_of(lsf)
+        child = self._child_on_chain(lsf)
+        if lsf.late:
+            child = child.late(self.payee_delay_blocks)
         (payer_signature,) = lsf.signatures
         tx = child.completed(
             payer_signature=payer_signature,
             payee_signature=child.sign(lsf.lsf_secret),
             secret=secret,
         )
-        height = lsf.confirmed_height + self._delay_blocks(lsf.whose)
+        height = lsf.confirmed_height + child.tx.inputs[0].sequence
         return Publication(tx=tx, purpose="micropayments", mature_height=height)
 
     def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Claims of what was paid."""
-        child = self._child_of(lsf)
+        child = self._published(lsf, spent)
         for lock in self._unspent_locks(lsf, child, spent):
             secret = lsf.lock_secrets.get(lock)
             if secret is None:
@@ -164,7 +166,7 @@ class OutputsBook:
 
     def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Refunds of what is not claimed in time."""
-        child = self._child_of(lsf)
+        child = self._published(lsf, spent)
         for lock in self._unspent_locks(lsf, child, spent):
             refund = refund_spend(
                 self, lock, child=child, settled=lsf.settled, payer=lsf.book_secret
@@ -172,8 +174,14 @@ class OutputsBook:
             height = spent.height + refund.sequence
             yield Sweep(spend=refund, purpose="lock refund", mature_height=height)
 
-    def _child_of(self, lsf: LsfOnChain) -> LsfChild:
+    def _child_on_chain(self, lsf: LsfOnChain) -> LsfChild:
         return self.child(lsf.frozen, lsf.keys, whose=lsf.whose, settled=lsf.settled)
+
+    def _published(self, lsf: LsfOnChain, spent: SpentOnChain) -> LsfChild:
+        """The child, or the late one if that is what spent the LSF."""
+        child = self._child_on_chain(lsf)
+        late = child.late(self.payee_delay_blocks)
+        return late if spent.tx.txid == late.tx.txid else child
 
     def _unspent_locks(
         self, lsf: LsfOnChain, child: LsfChild, spent: SpentOnChain

@@ -20,6 +20,7 @@ from lightspeed.channel.onchain import Facts, Remedy, Sweep
 from lightspeed.lsf.children import (
     EXTENSION_NAME,
     broadcasting_party,
+    has_late_children,
     lsf_keys,
     signatures_by_book,
 )
@@ -44,17 +45,22 @@ def resolve(
 ) -> Iterator[Remedy]:
     """For every book of the commitment; `child_signatures` are the payee's, from `verify`."""
     basepoint_secret = view.signer.secrets.extension_secret(EXTENSION_NAME)
-    kept = signatures_by_book(state, content, child_signatures)
+    whose = broadcasting_party(state, context)
+    kept = signatures_by_book(state, content, child_signatures, whose=whose)
+    with_late = has_late_children(state, whose)
+    late = facts.for_tower and whose is Party.PAYER
     for open_book, signatures in zip(content.books, kept, strict=True):
+        at_once = len(signatures) // 2 if with_late else len(signatures)
         lsf = LsfOnChain(
             frozen=frozen,
             keys=lsf_keys(state, context),
-            whose=broadcasting_party(state, context),
+            whose=whose,
             settled=open_book.settled,
             confirmed_height=facts.confirmed_height,
             lsf_secret=lsf_private_key(basepoint_secret, context.per_commitment_point),
             book_secret=book_private_key(basepoint_secret, book_id=open_book.book_id),
-            signatures=signatures,
+            late=late,
+            signatures=signatures[at_once:] if late else signatures[:at_once],
             lock_secrets=facts.lock_secrets.get(open_book.book_id, {}),
             spends=facts.spends,
         )

@@ -29,10 +29,13 @@ class LsfOnChain:
     lsf_secret: PrivateKey = field(repr=False)
     book_secret: PrivateKey = field(repr=False)
     signatures: tuple[bytes, ...] = field(repr=False)
-    """Payee: the payer's for `children`, in their order; empty if it holds none."""
+    """Payee: the payer's for `children` (or the late ones), in their order; empty if it holds
+    none."""
     lock_secrets: Mapping[int, bytes] = field(repr=False)
     """Payee: lock -> secret, as far as they were paid."""
     spends: Mapping[OutPoint, SpentOnChain] = field(repr=False)
+    late: bool = False
+    """Payee: is the child to publish the late one?"""
 
 
 class SchemeBook(Protocol):
