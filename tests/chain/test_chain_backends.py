@@ -45,6 +45,22 @@ async def test_tip_and_headers_are_those_of_the_chain(chain: Chain, regtest: Reg
     assert genesis.hash == regtest.index.block(0).hash
 
 
+async def test_block_lists_the_ids_of_its_transactions(
+    chain: Chain, regtest: Regtest, purse: Any
+) -> None:
+    sent = [purse.spend(purse.coin()), purse.spend(purse.coin())]
+    for tx in sent:
+        await chain.broadcast(tx)
+    regtest.mine()
+    block = regtest.tip
+    txids = await chain.block_txids(block)
+    assert txids == [tx.txid for tx in regtest.index.block(block.height).transactions]
+    assert {tx.txid for tx in sent} < set(txids)
+    regtest.reorganise(2)
+    assert await chain.block_txids(block) == txids
+    assert await chain.block_txids(BlockId(7, bytes(32))) is None
+
+
 async def test_transaction_is_found_in_mempool_and_block(
     chain: Chain, regtest: Regtest, purse: Any
 ) -> None:

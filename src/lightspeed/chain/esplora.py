@@ -86,6 +86,10 @@ class EsploraChain:
         block = await self.block_id(height)
         return None if block is None else await self._header(block.hash)
 
+    async def block_txids(self, block: BlockId) -> Sequence[bytes] | None:
+        answer = await self._get(f"/block/{txid_hex(block.hash)}/txids")
+        return None if answer is None else [_hash(txid) for txid in _list(answer)]
+
     def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
         return self._tips(since)
 

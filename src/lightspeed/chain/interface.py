@@ -66,6 +66,9 @@ class Chain(Protocol):
     async def header(self, height: int) -> BlockHeader | None:
         """Of the best chain; None above the tip."""
 
+    async def block_txids(self, block: BlockId) -> Sequence[bytes] | None:
+        """Ids of all its transactions, in order; None when the backend does not know the block."""
+
     async def transaction(self, txid: bytes) -> TxInfo | None:
         """None when it is in neither the best chain nor the mempool."""
 

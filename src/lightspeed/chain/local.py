@@ -27,6 +27,10 @@ class LocalChain:
             return None
         return self.regtest.index.block(height).header
 
+    async def block_txids(self, block: BlockId) -> Sequence[bytes] | None:
+        stored = self.regtest.stored_block(block.hash)
+        return [tx.txid for tx in stored[0].transactions] if stored else None
+
     async def transaction(self, txid: bytes) -> TxInfo | None:
         return self.regtest.transaction(txid)
 

@@ -40,9 +40,12 @@ __all__ = [
     "SpentOnChain",
     "Sweep",
     "UnknownCommitment",
+    "counterparty_commitments_on_chain",
+    "holder_commitment_on_chain",
     "identify",
     "remedies",
     "remedies_without_state",
+    "revoked_commitment_on_chain",
 ]
 
 
@@ -119,27 +122,38 @@ def identify(channel: Channel, tx: Tx, lookup: Lookup) -> OnChain:
 
     Raises `NotACommitment` (a cooperative close) or `UnknownCommitment`.
     """
-    state = channel.state
-    holder = channel.holder_commitment()
-    if holder.frozen.tx.txid == tx.txid:
-        return OnChain(
-            built=holder,
-            child_signatures=state.holder_commitment.child_signatures,
-            htlc_signatures=state.holder_commitment.htlc_signatures,
-        )
-    current = zip(channel.counterparty_commitments(), state.counterparty_commitments, strict=True)
-    for built, commitment in current:
-        if built.frozen.tx.txid == tx.txid:
-            return OnChain(built=built, child_signatures=commitment.child_signatures)
-    number = commitment_number(tx, holder.terms.obscuring_factor)
-    built, secret = _revoked(channel, number, lookup)
-    if built.frozen.tx.txid != tx.txid:
+    holder = holder_commitment_on_chain(channel)
+    for current in (holder, *counterparty_commitments_on_chain(channel)):
+        if current.built.frozen.tx.txid == tx.txid:
+            return current
+    number = commitment_number(tx, holder.built.terms.obscuring_factor)
+    revoked = revoked_commitment_on_chain(channel, number, lookup)
+    if revoked.built.frozen.tx.txid != tx.txid:
         raise UnknownCommitment(f"commitment {number} is not one that we know")
-    return OnChain(built=built, revocation=secret)
+    return revoked
 
 
-def _revoked(channel: Channel, number: int, lookup: Lookup) -> tuple[BuiltCommitment, bytes]:
-    """The counterparty's commitment `number`, rebuilt, and its per-commitment secret."""
+def holder_commitment_on_chain(channel: Channel) -> OnChain:
+    """Our current commitment, as if it were published."""
+    commitment = channel.state.holder_commitment
+    return OnChain(
+        built=channel.holder_commitment(),
+        child_signatures=commitment.child_signatures,
+        htlc_signatures=commitment.htlc_signatures,
+    )
+
+
+def counterparty_commitments_on_chain(channel: Channel) -> tuple[OnChain, ...]:
+    """The counterparty's one or two current commitments, as if each were published."""
+    known = channel.state.counterparty_commitments
+    return tuple(
+        OnChain(built=built, child_signatures=commitment.child_signatures)
+        for built, commitment in zip(channel.counterparty_commitments(), known, strict=True)
+    )
+
+
+def revoked_commitment_on_chain(channel: Channel, number: int, lookup: Lookup) -> OnChain:
+    """The counterparty's revoked commitment `number`, rebuilt. Raises `UnknownCommitment`."""
     try:
         secret = channel.state.revocations.secret(number)
     except RevocationSecretUnknown:
@@ -158,7 +172,7 @@ def _revoked(channel: Channel, number: int, lookup: Lookup) -> tuple[BuiltCommit
         extensions=channel.extensions,
         states=channel.state.extension_states,
     )
-    return built, secret
+    return OnChain(built=built, revocation=secret)
 
 
 def _view(channel: Channel) -> ChannelView:
