@@ -320,11 +320,11 @@ def test_one_update_of_a_book_at_a_time(first: str, second: str) -> None:
     while pair.funder.sent or pair.fundee.sent:
         for message in (make[second](1), make[second](2)):
             if channel_of(payee).state.holder_log:
-                with pytest.raises(ChannelRefusal):
+                with pytest.raises(ChannelRefusal, match="under way"):
                     channel_of(payee).propose(message)
                 refused += 1
             if channel_of(payer).state.counterparty_log:
-                with pytest.raises(ChannelViolation):
+                with pytest.raises(ChannelViolation, match="under way"):
                     channel_of(payer).receive(message)
                 refused += 1
         speaker = next(node for node in (payee, payer) if node.sent)
