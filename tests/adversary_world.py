@@ -216,8 +216,17 @@ class World:
         for _ in range(rounds):
             said = [await self.deliver(machine) for machine in self.machines]
             if not any(said):
-                return
+                return self.check_peace()
         raise Fault("the nodes talk for ever")
+
+    def check_peace(self) -> None:
+        """Honest nodes do not fail each other. Raises `Fault`."""
+        if self.provoked:
+            return
+        for machine in self.machines:
+            lives = machine.running and machine.node.drivers
+            if lives and machine.phase in (Phase.FAILED, Phase.BEHIND):
+                raise Fault(f"the {machine.name}'s channel is {machine.phase.value}")
 
     async def talk(
         self, *, until: type[Message] | None = None, without: tuple[type[Message], ...] = ()
@@ -533,6 +542,7 @@ class World:
     # --- the end --------------------------------------------------------------------------
     async def force_close(self, machine: Machine) -> None:
         """Its owner ends the channel."""
+        self.provoked = True
         await self.start(machine)
         if machine.running:
             with contextlib.suppress(LightspeedError):
