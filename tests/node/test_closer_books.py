@@ -184,7 +184,7 @@ async def test_micropayment_transaction_is_lifted_to_the_fee_rate(tmp_path: Path
 
 
 async def test_stranger_on_the_p2a_is_outbid(tmp_path: Path) -> None:
-    """Design section 6: a low child of a stranger must not hold the payee's money back."""
+    """A low child of a stranger must not hold the payee's money back."""
     async with book_world(tmp_path) as books:
         books.pay(1, 2, 3)
         regtest = books.world.regtest

@@ -1,7 +1,7 @@
 """commitment_signed, revoke_and_ack, and the question before a signature.
 
 BOLT 2, "Committing Updates So Far" and "Completing the Transition to the Updated State";
-design section 5, "Child signatures". The holder answers a `commitment_signed` with its
+docs/protocol.md, "Signatures for children". The holder answers a `commitment_signed` with its
 `revoke_and_ack` in the same turn, so it never has two commitments of its own.
 """
 

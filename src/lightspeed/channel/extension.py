@@ -11,7 +11,7 @@ Two kinds of data belong to an extension:
 * its *content* (`C`) of a commitment, which updates change and which both sides fold to the
   same value: which books are open, how much of them is settled.
 
-Design section 5; Paper 2.1.
+docs/protocol.md, "Extensions"; Paper 2.1.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

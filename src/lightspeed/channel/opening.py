@@ -110,7 +110,7 @@ class Acceptance:
 
 
 def channel_type(extensions: Extensions, *, anchors: bool = True) -> Features:
-    """{12, 22} and the even bit of each extension (design section 5)."""
+    """{12, 22} and the even bit of each extension (docs/protocol.md, "Extensions")."""
     bits = {STATIC_REMOTEKEY_BIT, *(extension.feature_bit for extension in extensions)}
     if anchors:
         bits.add(ANCHORS_BIT)

@@ -69,7 +69,7 @@ class Turn:
         self.effects.append(Send(message))
 
     def send_update(self, update: Message) -> None:
-        """Now, or once the question that we asked is answered (design section 5)."""
+        """Now, or once the question that we asked is answered ("Signatures for children")."""
         session = self.state.session
         if session.pending is None:
             self.send(update)

@@ -1,6 +1,6 @@
 """The children of a commitment: who signs them, and what the payee must hold before it signs.
 
-Design section 5, "Child signatures". Only the payee needs the payer's signatures.
+docs/protocol.md, "Signatures for children". Only the payee needs the payer's signatures.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Scheme `outputs`: a book as transactions. Paper 2.1.1; design section 6."""
+"""Scheme `outputs`: a book as transactions. Paper 2.1.1."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How a book is agreed on, before any commitment knows of it (design section 5, "Updates").
+"""How a book is agreed on, before any commitment knows of it (docs/protocol.md, "Messages").
 
     payer                     payee
     lsf_propose, lsf_locks -> checks terms, locks, origins

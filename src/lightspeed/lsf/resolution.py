@@ -7,7 +7,7 @@
     payee's, revoked    -                                   LSF by key path, at once
 
 h is the height at which the commitment confirmed; a refund waits `refund_delay` from the
-confirmation of what it spends. Design section 6.
+confirmation of what it spends. docs/protocol.md, "After a unilateral close".
 """
 
 from collections.abc import Iterator
