@@ -1,4 +1,4 @@
-"""Scheme `ladder`: a book as alternative settlement transactions. docs/protocol.md.
+"""Scheme `ladder`: a book as alternative settlement transactions.
 
     LSF        a rung leaf for each lock not settled in the commitment, then the refund
     S_j        spends rung j, version 3:

@@ -186,7 +186,7 @@ def check_payee_delay(payee_delay_blocks: int, *, rules: DelayRules) -> None:
 def exposure_msat(terms: BookTerms) -> Msat:
     """What the units are worth that are served before they can be enforced, at most.
 
-    Less than one lock and `window` units (GLOSSARY.md, "exposure rule"): a payer who leaves out the last
+    Less than one lock and `window` units ("exposure rule"): a payer who leaves out the last
     unit of lock 1 keeps them.
     """
     return Msat(min(terms.units, terms.chain_length + terms.window) * terms.unit_value)
