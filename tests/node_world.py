@@ -139,7 +139,14 @@ class NodeWorld:
         for running in self.nodes:
             running.node.watch.wake()
 
-    async def start(self, name: str, *, party: Party | None = None, **changes: Any) -> RunningNode:
+    async def start(
+        self,
+        name: str,
+        *,
+        party: Party | None = None,
+        lightspeed_changes: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> RunningNode:
         """`party`: what it may be in Lightspeed funding; None: an ordinary node."""
         folder = self.folder / name
         lightspeed = None
@@ -149,6 +156,7 @@ class NodeWorld:
                 origins=(ORIGIN,),
                 ledger=folder / "ledger.sqlite" if party is Party.PAYEE else None,
                 payer_store=folder / "payer.sqlite" if party is Party.PAYER else None,
+                **(lightspeed_changes or {}),
             )
         values: dict[str, Any] = {
             "data_dir": folder,

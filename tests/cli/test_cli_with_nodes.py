@@ -112,7 +112,17 @@ def test_a_channel_and_a_book_from_first_to_last(regtest: str, nodes: tuple[Path
     assert "error:" in run("pay", "-d", payer, "lnbcrt1nonsense", status=1)
     assert "error:" in run("invoice", "lookup", "-d", payee, "00" * 32, status=1)
 
-    assert "force" in run("channel", "close", "-d", payer, start, status=1)
+    ladder = ("--scheme", "ladder", "--locks", 3, *sizes[2:])
+    second = ask("book", "open", "-d", payer, start, "--origin", ORIGIN, *ladder)
+    assert (second["scheme"], second["units"]) == ("ladder", 30)
+    assert "nothing to settle" in run(
+        *("book", "settle", "-d", payee, second["book_id"][:12]), status=1
+    )
+    assert "only the payee" in run("book", "settle", "-d", payer, second["book_id"], status=1)
+    assert "no book" in run("book", "close", "-d", payer, "ffff", status=2)
+    assert "0 of 30 units" in run("book", "close", "-d", payer, second["book_id"][:12])
+    wait_until(lambda: {v["state"] for v in ask("book", "list", "-d", payee)} == {"open", "closed"})
+
     assert "no channel" in run("channel", "close", "-d", payer, "ffff", status=2)
     run("channel", "close", "-d", payer, start, "--force")
     run("regtest", "mine", "--url", regtest)

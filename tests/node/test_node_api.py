@@ -81,6 +81,8 @@ async def test_whole_life_of_a_channel_through_the_api(api: Api) -> None:
     await api.payee.ledger.redeem(secret.credential(1, 10))  # type: ignore[union-attr]
     (at_payee,) = await api.payee_client.books()
     assert (at_payee.state, at_payee.redeemed_units, at_payee.secured_locks) == ("open", 10, 1)
+    assert (at_payee.settled_units, at_payee.at_risk_units, at_payee.unused_units) == (0, 10, None)
+    await check_settle_and_close(api, channel_id)
 
     invoice = await api.payee_client.create_invoice(5_000_000, description="a call")
     assert (await api.payee_client.invoice(invoice.payment_hash)).state == "open"
@@ -104,9 +106,51 @@ async def test_whole_life_of_a_channel_through_the_api(api: Api) -> None:
     assert (ended.onchain_state, ended.closed_by, ended.waiting) == ("done", "counterparty", [])
     assert {tx.purpose for tx in ended.transactions if tx.ours} >= {"micropayments", "claim"}
     balance = await api.payee_client.balance()
-    assert 34_000 < balance.confirmed_sat < 35_000 + 300
+    assert 36_500 < balance.confirmed_sat < 37_500 + 300
     info = await api.payer_client.info()
     assert (info.network, info.lightspeed_parties) == ("regtest", ["payer"])
+
+
+async def check_settle_and_close(api: Api, channel_id: str) -> None:
+    """Of a second book, as both sides see it."""
+    opened = await api.payer_client.open_book(
+        channel_id,
+        locks=4,
+        chain_length=10,
+        lock_amount_sat=1_000,
+        origins=[ORIGIN],
+        scheme="ladder",
+        refund_delay_blocks=20,
+    )
+    assert (opened.scheme, opened.unused_units) == ("ladder", 40)
+
+    async def seen(client: NodeClient) -> Any:
+        return next(view for view in await client.books() if view.book_id == opened.book_id)
+
+    async def says(client: NodeClient, **values: Any) -> bool:
+        view = await seen(client)
+        return all(getattr(view, name) == value for name, value in values.items())
+
+    secret = api.payer.payer_store.load(bytes.fromhex(opened.book_id))  # type: ignore[union-attr]
+    await eventually(lambda: len(api.payee.node.payee_books._extended_at) == 2)  # type: ignore[union-attr]
+    await api.payee.ledger.redeem(secret.credential(1, 25))  # type: ignore[union-attr]
+    assert (await api.payee_client.settle_book(opened.book_id)).book_id == opened.book_id
+    await eventually(
+        lambda: says(api.payee_client, settled_units=20, redeemed_units=25, at_risk_units=5)
+    )
+    with pytest.raises(NodeApiError, match="only the payee"):
+        await api.payer_client.settle_book(opened.book_id)
+    with pytest.raises(NodeApiError, match="no book") as caught:
+        await api.payer_client.close_book("00" * 16)
+    assert caught.value.status == 404
+    with pytest.raises(NodeApiError, match="16 bytes"):
+        await api.payer_client.close_book("00")
+
+    assert (await api.payer_client.close_book(opened.book_id)).state in ("closing", "closed")
+    await eventually(lambda: says(api.payer_client, state="closed", settled_units=25))
+    await eventually(
+        lambda: says(api.payee_client, state="closed", settled_units=25, at_risk_units=0)
+    )
 
 
 async def test_metrics_count_calls_by_route(api: Api) -> None:

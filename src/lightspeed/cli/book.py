@@ -91,15 +91,76 @@ def open_(
     )
 
 
+BookId = Annotated[str, typer.Argument(metavar="BOOK_ID", help="Or its first characters.")]
+
+
+@app.command()
+def settle(data_dir: DataDir, book_id: BookId, as_json: JsonFlag = False) -> None:
+    """As the payee: move what is completed into our balance, now. The book goes on."""
+
+    async def settled(node: "NodeClient") -> "BookView":
+        return await node.settle_book(await _full_book_id(node, book_id))
+
+    _show(ask(data_dir, settled), as_json=as_json)
+
+
+@app.command()
+def close(data_dir: DataDir, book_id: BookId, as_json: JsonFlag = False) -> None:
+    """Close a book: what was paid is the payee's, to the unit, and the rest the payer's.
+
+    Nothing is paid from it any more. A payer asks its payee, who alone can end a book.
+    """
+
+    async def closed(node: "NodeClient") -> "BookView":
+        return await node.close_book(await _full_book_id(node, book_id))
+
+    _show(ask(data_dir, closed), as_json=as_json)
+
+
+def _show(found: "BookView", *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+    else:
+        fields(
+            [
+                ("book", found.book_id),
+                ("state", found.state),
+                ("settled", f"{sats(found.settled_units)} of {sats(found.units)} units"),
+            ]
+        )
+
+
+async def _full_book_id(node: "NodeClient", start: str) -> str:
+    """Of the one book whose id starts so. Raises `UsageError`."""
+    from lightspeed.cli.errors import UsageError
+
+    ids = [view.book_id for view in await node.books()]
+    found = [book_id for book_id in ids if book_id.startswith(start.lower())]
+    if len(found) != 1:
+        which = "no book" if not found else f"{len(found)} books"
+        raise UsageError(f"{which} with an id that starts with {start}; see: lightspeed book list")
+    return found[0]
+
+
 @app.command(name="list")
 def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
-    """All books; for a payee with what was redeemed."""
+    """All books; for a payee with what was redeemed, and what of it is not settled yet."""
     found = ask(data_dir, lambda node: node.books())
     if as_json:
         show_json(found)
         return
     table(
-        ("book", "channel", "state", "units", "sat each", "redeemed", "origins"),
+        (
+            "book",
+            "channel",
+            "state",
+            "units",
+            "sat each",
+            "redeemed",
+            "settled",
+            "at risk",
+            "origins",
+        ),
         [
             (
                 view.book_id,
@@ -108,6 +169,8 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
                 view.units,
                 f"{view.unit_msat / 1_000:g}",
                 "" if view.redeemed_units is None else sats(view.redeemed_units),
+                view.settled_units,
+                "" if view.at_risk_units is None else sats(view.at_risk_units),
                 " ".join(view.origins),
             )
             for view in found

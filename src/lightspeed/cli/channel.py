@@ -101,7 +101,7 @@ def close(
 ) -> None:
     """Close a channel; by agreement, unless --force.
 
-    A channel with open books is closed by force: what was paid is claimed on chain.
+    Open books are closed first, to the unit. With --force what was paid is claimed on chain.
     """
 
     async def closed(node: "NodeClient") -> "ChannelView":

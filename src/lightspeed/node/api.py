@@ -9,6 +9,8 @@
     GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat, origins,
                               scheme?: "outputs" | "ladder", window?, refund_delay_blocks?,
                               child_feerate_per_kw?}
+    POST /v1/books/{id}/settle                         payee: completed locks, now
+    POST /v1/books/{id}/close
     GET  /v1/invoices   POST {amount_msat?, description?, expiry_seconds?}
     GET  /v1/invoices/{payment hash}
     GET  /v1/payments   POST {bolt11, amount_msat?, timeout_seconds?}
@@ -44,8 +46,8 @@ from lightspeed.node.daemon import Node
 from lightspeed.node.errors import NodeRefusal
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
-from lightspeed.node.views import AddressView
-from lightspeed.payment import Scheme
+from lightspeed.node.views import AddressView, BookView
+from lightspeed.payment import BOOK_ID_SIZE, Scheme
 from lightspeed.units import Msat, Sat
 
 __all__ = ["api_token", "create_app", "serving_api"]
@@ -123,6 +125,8 @@ class _Api:
             ("POST", "/v1/channels/{id}/close"): self.close_channel,
             ("GET", "/v1/books"): self.books,
             ("POST", "/v1/books"): self.open_book,
+            ("POST", "/v1/books/{id}/settle"): self.settle_book,
+            ("POST", "/v1/books/{id}/close"): self.close_book,
             ("GET", "/v1/invoices"): self.invoices,
             ("POST", "/v1/invoices"): self.create_invoice,
             ("GET", "/v1/invoices/{id}"): self.invoice,
@@ -223,6 +227,20 @@ class _Api:
         )
         book = await self._node.payer_books.open(driver, wanted)
         return await reports.book(self._node, driver, book)
+
+    async def settle_book(self, request: Request) -> Any:
+        return await self._book_after(request, self._node.settle_book)
+
+    async def close_book(self, request: Request) -> Any:
+        return await self._book_after(request, self._node.close_book)
+
+    async def _book_after(
+        self, request: Request, act: Callable[[bytes], Awaitable[None]]
+    ) -> BookView:
+        await Body.read(request, ())
+        book_id = hex_bytes(request.path_params["id"], BOOK_ID_SIZE)
+        await act(book_id)
+        return await reports.book(self._node, *self._node.book(book_id))
 
     # --- the conventional payment ---------------------------------------------------------
     async def invoices(self, _: Request) -> Any:

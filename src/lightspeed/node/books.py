@@ -1,26 +1,32 @@
-"""The payer's books: seeds stored first, then proposed, opened and waited for."""
+"""The payer's books: seeds stored first, then proposed and opened; closed once nobody pays."""
 
 import asyncio
 import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate
 from lightspeed.chain import Chain
-from lightspeed.channel import Channel, ChannelRefusal, Effect
-from lightspeed.ledger import PayerStore
+from lightspeed.channel import Channel, ChannelRefusal, Effect, Phase
+from lightspeed.ledger import LedgerUnavailable, PayerStore
 from lightspeed.lsf import (
     BookAccepted,
+    BookClosed,
     BookRefused,
     BookRejected,
     BookUsable,
     LightspeedFunding,
     LsfOpen,
+    LsfState,
     Party,
     Settlement,
     accepted_books,
+    close_requests,
+    closed_books,
     default_refund_delay_blocks,
+    usable_books,
 )
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal, OpeningRefused
@@ -32,10 +38,11 @@ from lightspeed.payment import (
     SecretBook,
     StopReason,
     TermsError,
+    UnknownBook,
     default_window,
 )
 
-__all__ = ["BookRequest", "PayerBooks"]
+__all__ = ["BookRequest", "PayerBooks", "agreed_books"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +61,29 @@ class BookRequest:
     window: int | None = None
     refund_delay_blocks: int | None = None
     child_feerate_per_kw: int | None = None
+
+    @classmethod
+    def like(cls, terms: BookTerms) -> Self:
+        """The same book again, with a child that pays the fee rate of the day."""
+        settlement = Settlement.from_bytes(terms.settlement)
+        return cls(
+            locks=terms.locks,
+            chain_length=terms.chain_length,
+            lock_amount_sat=terms.lock_amount,
+            origins=terms.origins,
+            scheme=terms.scheme,
+            window=terms.window,
+            refund_delay_blocks=settlement.refund_delay_blocks,
+        )
+
+
+def agreed_books(channel: Channel) -> tuple[Book, ...]:
+    """All that are or were usable, in the order in which they were accepted; either party's."""
+    state = channel.state.extension_states[LightspeedFunding.name]
+    assert isinstance(state, LsfState)
+    usable = {book.book_id for book in usable_books(channel)}
+    known = usable | closed_books(channel).keys()
+    return tuple(found.book for book_id, found in state.books.items() if book_id in known)
 
 
 class PayerBooks:
@@ -122,17 +152,76 @@ class PayerBooks:
         except (TermsError, BookRefused) as error:
             raise NodeRefusal(str(error)) from None
 
+    # --- the end --------------------------------------------------------------------------
+    async def close(self, driver: ChannelDriver, book: Book) -> None:
+        """Stop paying from it, durably, and ask the payee to close it. Raises `NodeRefusal`."""
+        if driver.phase not in (Phase.NORMAL, Phase.SHUTTING_DOWN):
+            raise NodeRefusal(f"the channel is {driver.phase.value}")
+        self._payer_store.stop(book.book_id, StopReason.REQUESTED)
+        await self._request_close(driver, book)
+
+    def stop_all(self, driver: ChannelDriver) -> None:
+        """The channel ends: nothing more is paid from its books."""
+        if driver.record.party is Party.PAYER:
+            for book in usable_books(driver.channel):
+                self._stop(book.book_id)
+
+    def _stop(self, book_id: bytes) -> None:
+        try:
+            self._payer_store.stop(book_id, StopReason.REQUESTED)
+        except LedgerUnavailable as error:  # the payee refuses what is paid from it anyway
+            _log.error("the payer's store does not answer", extra={"reason": str(error)})
+
+    def unused_units(self, book: Book) -> int | None:
+        """Units that were never presented; None for a book of another store."""
+        try:
+            reserved_end = self._payer_store.reservation(book.book_id).reserved_end
+        except UnknownBook:
+            return None
+        return book.terms.units - reserved_end
+
+    async def tend(self, driver: ChannelDriver) -> None:
+        """Asks the payee to close what is used up, or what a client has stopped paying from."""
+        if driver.record.party is not Party.PAYER or driver.phase is not Phase.NORMAL:
+            return
+        asked = close_requests(driver.channel)
+        for book in usable_books(driver.channel):
+            if book.book_id in asked:
+                continue
+            try:
+                low, _, stopped = self._payer_store.reservation(book.book_id)
+            except UnknownBook:
+                continue  # of another payer's store
+            except LedgerUnavailable as error:
+                _log.error("the payer's store does not answer", extra={"reason": str(error)})
+                return
+            if stopped is not None or low > book.terms.units:
+                await self._request_close(driver, book)
+
+    async def _request_close(self, driver: ChannelDriver, book: Book) -> None:
+        def turn(channel: Channel) -> Iterable[Effect]:
+            if book not in usable_books(channel):
+                return ()  # the payee was faster
+            request = _lightspeed(channel).request_close(book.book_id)
+            return channel.extend(LightspeedFunding.name, request)
+
+        _log.info("book is to be closed", extra={"book": book.book_id.hex()})
+        await driver.act(turn)
+
     # --- what the channel tells -----------------------------------------------------------
     async def on_event(self, driver: ChannelDriver, event: object) -> None:
         match event:
             case BookAccepted():
                 await self._say_open(driver, event.book)
             case BookRejected():
-                self._payer_store.stop(event.book_id, StopReason.REQUESTED)
+                self._stop(event.book_id)
                 refusal = OpeningRefused(f"the payee rejects the book: {event.text}")
                 self._settle(event.book_id, refusal)
             case BookUsable():
                 self._settle(event.book.book_id, event.book)
+            case BookClosed():
+                self._stop(event.book_id)
+                _log.info("book closed", extra={"book": event.book_id.hex(), "units": event.units})
             case _:
                 pass
 
@@ -168,6 +257,10 @@ class PayerBooks:
 
 
 def _propose(channel: Channel, book: Book) -> Iterable[Effect]:
+    return channel.extend(LightspeedFunding.name, _lightspeed(channel).propose_book(book))
+
+
+def _lightspeed(channel: Channel) -> LightspeedFunding:
     lightspeed = channel.extensions[LightspeedFunding.name]
     assert isinstance(lightspeed, LightspeedFunding)
-    return channel.extend(LightspeedFunding.name, lightspeed.propose_book(book))
+    return lightspeed

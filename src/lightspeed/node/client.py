@@ -145,6 +145,14 @@ class NodeClient:
             child_feerate_per_kw=child_feerate_per_kw,
         )
 
+    async def settle_book(self, book_id: str) -> BookView:
+        """As its payee: the completed locks, now."""
+        return await self._one(BookView, "POST", f"books/{book_id}/settle")
+
+    async def close_book(self, book_id: str) -> BookView:
+        """Returns once that is begun; `books` tells when it is closed."""
+        return await self._one(BookView, "POST", f"books/{book_id}/close")
+
     # --- the conventional payment ---------------------------------------------------------
     async def invoices(self) -> list[InvoiceView]:
         return await self._many(InvoiceView, "invoices")

@@ -55,6 +55,15 @@ class LightspeedConfig:
     max_exposure_sat: int = DEFAULT_MAX_EXPOSURE_SAT
     """What a payee is ready to lose to one channel: units served and not enforceable yet."""
 
+    settle_at_sat: int = 500_000
+    """A payee settles completed locks that are worth so much; 0: not for that."""
+    settle_after_seconds: float = 3_600.0
+    """A payee settles completed locks that have waited so long; 0: not for that."""
+    refill_below_units: int = 0
+    """A payer opens a book again when fewer units of it are left; 0: never."""
+    refill_budget_sat_per_day: int = 0
+    """What the books opened so may hold, all together; 0: nothing."""
+
     def __post_init__(self) -> None:
         if Party.PAYEE in self.parties and self.ledger is None:
             raise ConfigError("a payee needs a ledger")

@@ -25,7 +25,8 @@ from lightspeed.channel import (
 from lightspeed.errors import StoreError
 from lightspeed.ledger import Ledger, PayerStore
 from lightspeed.lsf import Party, usable_books
-from lightspeed.node.books import PayerBooks
+from lightspeed.node.alarms import Alarms
+from lightspeed.node.books import PayerBooks, agreed_books
 from lightspeed.node.closer import Closer
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver
@@ -43,10 +44,13 @@ from lightspeed.node.records import (
     CLOSING_TX_TABLE,
     ChannelRecord,
 )
+from lightspeed.node.refilling import Refilling, RefillPolicy
 from lightspeed.node.reservations import release_forgotten_coins
+from lightspeed.node.settling import SettlePolicy, Settling
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
+from lightspeed.payment import Book
 from lightspeed.units import Sat
 from lightspeed.wire import (
     ALL_CHANNELS,
@@ -106,10 +110,36 @@ class Node:
             height=lambda: self.watch.height,
             clock=clock,
         )
-        self.payer_books = (
-            PayerBooks(payer_store=payer_store, chain=chain) if payer_store is not None else None
-        )
-        self.payee_books = PayeeBooks(ledger=ledger, store=store) if ledger is not None else None
+        self.alarms = Alarms()
+        lightspeed = config.lightspeed
+        self.payer_books: PayerBooks | None = None
+        self._refilling: Refilling | None = None
+        if payer_store is not None and lightspeed is not None:
+            self.payer_books = PayerBooks(payer_store=payer_store, chain=chain)
+            self._refilling = Refilling(
+                books=self.payer_books,
+                payer_store=payer_store,
+                store=store,
+                policy=RefillPolicy(
+                    below_units=lightspeed.refill_below_units,
+                    budget_sat_per_day=Sat(lightspeed.refill_budget_sat_per_day),
+                ),
+                alarms=self.alarms,
+                clock=clock,
+            )
+        self.payee_books: PayeeBooks | None = None
+        self._settling: Settling | None = None
+        if ledger is not None and lightspeed is not None:
+            self.payee_books = PayeeBooks(ledger=ledger, store=store)
+            self._settling = Settling(
+                books=self.payee_books,
+                policy=SettlePolicy(
+                    at_sat=Sat(lightspeed.settle_at_sat),
+                    after_seconds=lightspeed.settle_after_seconds,
+                ),
+                alarms=self.alarms,
+                clock=clock,
+            )
         self.watch = Watch(
             chain=chain,
             wallet=wallet,
@@ -119,6 +149,7 @@ class Node:
             payments=self.payments,
             payee_books=self.payee_books,
             drivers=self._live_drivers,
+            tend=self._tend,
             clock=clock,
             poll_seconds=config.poll_seconds,
         )
@@ -175,6 +206,8 @@ class Node:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        if self._refilling is not None:
+            await self._refilling.close()
         await self.peers.close()
         _log.info("node stopped")
 
@@ -225,6 +258,12 @@ class Node:
             error if isinstance(error, StoreError) else StoreError("the chain watch failed")
         )
 
+    async def _tend(self, driver: ChannelDriver) -> None:
+        """What the channel's peer and books ask for, apart from the chain."""
+        for part in (self._settling, self.payer_books, self._refilling):
+            if part is not None:
+                await part.tend(driver)
+
     # --- wishes ---------------------------------------------------------------------------
     async def connect(self, node_id: PublicKey, *, host: str, port: int) -> Peer:
         """Raises `PeerUnreachable`, `PeerIncompatible` or `WireError`."""
@@ -253,8 +292,8 @@ class Node:
     async def close_channel(self, channel_id: bytes, *, force: bool = False) -> None:
         """Begin a cooperative close, or end the channel unilaterally.
 
-        Raises `NodeRefusal` for a cooperative close while books are open: they are settled on
-        chain only.
+        Open books are settled first: in the channel when it closes cooperatively, else on chain.
+        Raises `NodeRefusal` and `ChannelRefusal`.
         """
         driver = self.driver(channel_id)
         if force:
@@ -262,10 +301,51 @@ class Node:
                 raise NodeRefusal(f"the channel is {driver.phase.value}")
             await driver.fail("closed by its owner", at_fault=Side.HOLDER)
         else:
-            if driver.record.party is not None and usable_books(driver.channel):
-                raise NodeRefusal("the channel has open books: close it with force")
             await driver.act(lambda channel: channel.shutdown())
+            await self._stop_books(driver)
         self.watch.wake()
+
+    async def _stop_books(self, driver: ChannelDriver) -> None:
+        """The channel is shutting down: its books are paid from no more."""
+        if self.payer_books is not None:
+            self.payer_books.stop_all(driver)
+        if self.payee_books is not None:
+            await self.payee_books.fence(driver)
+        self.watch.wake()
+
+    def book(self, book_id: bytes) -> tuple[ChannelDriver, Book]:
+        """Any that was ever usable. Raises `NotFound`."""
+        for driver in self.drivers.values():
+            if driver.record.party is not None:
+                for book in agreed_books(driver.channel):
+                    if book.book_id == book_id:
+                        return driver, book
+        raise NotFound("no book of this id")
+
+    async def settle_book(self, book_id: bytes) -> None:
+        """As a payee, now. Raises `NodeRefusal`, `ChannelRefusal` and `LedgerUnavailable`."""
+        driver, book = self._usable_book(book_id)
+        if driver.record.party is not Party.PAYEE or self._settling is None:
+            raise NodeRefusal("only the payee settles a book")
+        await self._settling.settle(driver, book)
+
+    async def close_book(self, book_id: bytes) -> None:
+        """The payee closes it; the payer stops paying from it and asks for that.
+
+        It is over when the channel says so. Raises `NodeRefusal` and `ChannelRefusal`.
+        """
+        driver, book = self._usable_book(book_id)
+        if self._settling is not None and driver.record.party is Party.PAYEE:
+            await self._settling.close(driver, book)
+        elif self.payer_books is not None:
+            await self.payer_books.close(driver, book)
+        self.watch.wake()
+
+    def _usable_book(self, book_id: bytes) -> tuple[ChannelDriver, Book]:
+        driver, book = self.book(book_id)
+        if book not in usable_books(driver.channel):
+            raise NodeRefusal("the book is closed")
+        return driver, book
 
     # --- peers (PeerListener) -------------------------------------------------------------
     def needs(self, node_id: bytes) -> bool:
@@ -311,8 +391,8 @@ class Node:
         match message:
             case ChannelReestablish():
                 await self._resume(driver)
-            case Shutdown() if self.payee_books is not None:
-                await self.payee_books.fence(driver)
+            case Shutdown():
+                await self._stop_books(driver)
 
     async def _resume(self, driver: ChannelDriver) -> None:
         """The channel is in step again: go on with what the lost connection left undone."""
@@ -321,6 +401,7 @@ class Node:
         await self.invoices.resume(driver)
         if self.payer_books is not None and driver.record.party is Party.PAYER:
             await self.payer_books.resume(driver)
+        self.watch.wake()
 
     async def _on_error(self, peer: Peer, message: ErrorMessage) -> None:
         """BOLT 1: the channel that it names fails, or all with this peer.
@@ -380,6 +461,8 @@ class Node:
             await self.payer_books.on_event(driver, event)
         if driver.record.party is Party.PAYEE and self.payee_books is not None:
             await self.payee_books.on_event(event)
+            if self._settling is not None:
+                await self._settling.on_event(driver, event)
             self.watch.wake()
 
     async def before_failure(self, driver: ChannelDriver) -> None:

@@ -1,4 +1,4 @@
-"""The payee's books: put into the ledger, leased while the chain is good, fenced before the end.
+"""The payee's books in the ledger: leased while the chain is good, fenced before the end.
 
 A lease says: until then the API's workers may redeem. It is extended only after a good answer
 of the chain backend that shows the funding output unspent (design section 4). What a completed
@@ -6,8 +6,9 @@ lock's secret proves is copied into the node's own store, so that it can be clai
 ledger.
 """
 
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from lightspeed.ledger import (
     LedgerUnavailable,
     LockElement,
 )
-from lightspeed.lsf import BookUsable, Party, usable_books
+from lightspeed.lsf import BookUsable, Party, closed_books, usable_books
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.records import Document
 from lightspeed.node.store import NodeStore
@@ -49,6 +50,8 @@ class _Lease(Document):
     book_id: str
     redeemed_units: int = 0
     fenced: bool = False
+    closing: bool = False
+    """To be closed in the channel, by our operator's wish or the ledger's."""
 
     @property
     def put(self) -> Put:
@@ -77,6 +80,7 @@ class PayeeBooks:
         self._store = store
         self._extended_at: dict[bytes, float] = {}
         self._secrets: dict[bytes, _Secrets] = {}
+        self._finished: set[bytes] = set()
 
     # --- what there is --------------------------------------------------------------------
     def books(self, driver: ChannelDriver) -> tuple[Book, ...]:
@@ -91,6 +95,26 @@ class PayeeBooks:
             book.book_id: dict(self._secrets_of(book.book_id).by_lock)
             for book in self.books(driver)
         }
+
+    def completed(self, book: Book) -> Mapping[int, bytes]:
+        """Lock -> secret, as copied so far."""
+        return self._secrets_of(book.book_id).by_lock
+
+    def redeemed_units(self, book: Book) -> int:
+        """As of the last copy."""
+        return self._lease(book.book_id).redeemed_units
+
+    def is_closing(self, book: Book) -> bool:
+        """To be closed in the channel, as `begin_closing` says."""
+        return self._lease(book.book_id).closing
+
+    def is_fenced(self, book: Book) -> bool:
+        """Nothing is redeemed any more."""
+        return self._lease(book.book_id).fenced
+
+    def _has_lease(self, book: Book) -> bool:
+        lease = self._lease(book.book_id)
+        return not (lease.closing or lease.fenced)
 
     async def status(self, book_id: bytes) -> BookStatus:
         """Raises `UnknownBook` and `LedgerUnavailable`."""
@@ -122,7 +146,7 @@ class PayeeBooks:
     async def resume(self, driver: ChannelDriver) -> None:
         """At start: books that became usable but did not reach the ledger."""
         for book in self.books(driver):
-            if not self._lease(book.book_id).fenced:
+            if self._has_lease(book):
                 await self.put_into_ledger(book)
 
     async def put_into_ledger(self, book: Book) -> None:
@@ -148,7 +172,7 @@ class PayeeBooks:
         for book in self.books(driver):
             last = self._extended_at.get(book.book_id)
             due = last is None or answered_at - last >= _EXTEND_EVERY_SECONDS
-            if due and not self._lease(book.book_id).fenced:
+            if due and self._has_lease(book):
                 await self._extend(book, answered_at)
 
     async def _extend(self, book: Book, answered_at: float) -> None:
@@ -164,12 +188,10 @@ class PayeeBooks:
                 generation=generation,
                 redeemed_at_least=lease.redeemed_units,
             )
-            completed = await self._ledger.completed_secrets(
-                book.book_id, after_lock=self._secrets_of(book.book_id).run
-            )
+            await self._copy(book, status)
         except LedgerRolledBack as error:
             _log.critical("the ledger is not what it was", extra=_details(book, error))
-            await self._fence(book)
+            await self.fence_book(book)
             return
         except UnknownBook:
             await self.put_into_ledger(book)
@@ -177,11 +199,21 @@ class PayeeBooks:
         except LedgerUnavailable as error:
             _log.error("a lease was not extended", extra=_details(book, error))
             return
-        redeemed = max(lease.redeemed_units, status.redeemed_units)
-        self._keep(book, completed, replace(lease, redeemed_units=redeemed))
         self._extended_at[book.book_id] = answered_at
         if status.state is not BookState.OPEN:
-            await self._fence(book)
+            self.begin_closing(book)
+
+    async def copy(self, book: Book) -> None:
+        """Completed secrets, into our store. Raises `UnknownBook` and `LedgerUnavailable`."""
+        await self._copy(book, await self._ledger.status(book.book_id))
+
+    async def _copy(self, book: Book, status: BookStatus) -> None:
+        completed = await self._ledger.completed_secrets(
+            book.book_id, after_lock=self._secrets_of(book.book_id).run
+        )
+        lease = self._lease(book.book_id)
+        redeemed = max(lease.redeemed_units, status.redeemed_units)
+        self._keep(book, completed, replace(lease, redeemed_units=redeemed))
 
     # --- the fence ------------------------------------------------------------------------
     async def fence(self, driver: ChannelDriver) -> bool:
@@ -189,14 +221,18 @@ class PayeeBooks:
 
         False: the ledger did not answer for some book; to be called again.
         """
-        fenced = [
-            await self._fence(book)
-            for book in self.books(driver)
-            if not self._lease(book.book_id).fenced
-        ]
-        return all(fenced)
+        return all([await self.fence_book(book) for book in self.books(driver)])
 
-    async def _fence(self, book: Book) -> bool:
+    def begin_closing(self, book: Book) -> None:
+        """Durably: the book gets no lease any more, and is closed in the channel."""
+        lease = self._lease(book.book_id)
+        if not lease.closing:
+            self._store.apply((replace(lease, closing=True).put,))
+
+    async def fence_book(self, book: Book) -> bool:
+        """`fence` for one book."""
+        if self.is_fenced(book):
+            return True
         try:
             final = await self._ledger.fence(book.book_id)
         except LedgerUnavailable as error:
@@ -216,6 +252,61 @@ class PayeeBooks:
             extra={"book": book.book_id.hex(), "redeemed_units": final.status.redeemed_units},
         )
         return True
+
+    # --- the end --------------------------------------------------------------------------
+    async def final_elements(self, book: Book) -> tuple[LockElement, ...]:
+        """The deepest redeemed element of every lock of a fenced book.
+
+        What the ledger forgot (an old backup) and we have is among them. Raises
+        `LedgerUnavailable`.
+        """
+        copied = {
+            lock: LockElement(lock, book.terms.chain_length, secret)
+            for lock, secret in self.completed(book).items()
+        }
+        try:
+            final = await self._ledger.fence(book.book_id)
+        except UnknownBook:  # it never reached the ledger
+            return tuple(sorted(copied.values()))
+        return tuple(sorted(({e.lock: e for e in final.elements} | copied).values()))
+
+    async def prune(self, book_id: bytes, *, settled_locks: int) -> None:
+        """These locks are irrevocably in our balance."""
+        try:
+            await self._ledger.prune(book_id, settled_locks=settled_locks)
+        except (LedgerUnavailable, UnknownBook) as error:
+            _log.warning("a ledger was not pruned", extra=_of(book_id, error))
+
+    async def finish_closed(self, driver: ChannelDriver) -> None:
+        """Books that are in no commitment any more: closed in the ledger, their secrets forgotten.
+
+        What the ledger does not take now is tried again at the next call.
+        """
+        if driver.record.party is not Party.PAYEE:
+            return
+        for book_id in closed_books(driver.channel).keys() - self._finished:
+            if self._store.get(BOOK_LEASE_TABLE, book_id) is not None:
+                try:
+                    await self._finish(book_id)
+                except LedgerUnavailable as error:
+                    _log.warning("a book was not closed", extra=_of(book_id, error))
+                    continue
+            self._finished.add(book_id)
+
+    async def _finish(self, book_id: bytes) -> None:
+        with contextlib.suppress(UnknownBook):
+            await self._ledger.fence(book_id)  # a ledger from a backup may have lost that
+            await self._ledger.close_book(book_id)
+            await self._ledger.prune(book_id)
+        secrets = self._store.scan(LOCK_SECRET_TABLE, book_id)
+        self._store.apply(
+            [
+                *(Put(LOCK_SECRET_TABLE, key, None) for key, _ in secrets),
+                Put(BOOK_LEASE_TABLE, book_id, None),
+            ]
+        )
+        self._secrets.pop(book_id, None)
+        _log.info("book closed", extra={"book": book_id.hex()})
 
     async def close(self, driver: ChannelDriver) -> None:
         """The channel's end is final."""
@@ -238,4 +329,8 @@ class PayeeBooks:
 
 
 def _details(book: Book, error: Exception) -> dict[str, Any]:
-    return {"book": book.book_id.hex(), "reason": f"{type(error).__name__}: {error}"}
+    return _of(book.book_id, error)
+
+
+def _of(book_id: bytes, error: Exception) -> dict[str, Any]:
+    return {"book": book_id.hex(), "reason": f"{type(error).__name__}: {error}"}

@@ -7,7 +7,15 @@ from typing import Any
 from lightspeed.bitcoin import txid_hex
 from lightspeed.channel import Link, Phase, Side
 from lightspeed.ledger import BookStatus
-from lightspeed.lsf import LightspeedFunding, Party, usable_books
+from lightspeed.lsf import (
+    LightspeedFunding,
+    Party,
+    close_requests,
+    closed_books,
+    settled_locks,
+    usable_books,
+)
+from lightspeed.node.books import agreed_books
 from lightspeed.node.closing import CloseProgress, CloseState
 from lightspeed.node.daemon import Node
 from lightspeed.node.driver import ChannelDriver
@@ -24,7 +32,7 @@ from lightspeed.node.views import (
     PeerView,
     WaitingView,
 )
-from lightspeed.payment import Book
+from lightspeed.payment import Book, BookState
 
 __all__ = ["balance", "book", "books", "channel", "info", "invoice", "payment", "peers"]
 
@@ -40,6 +48,7 @@ def info(node: Node) -> InfoView:
         block_height=node.watch.height,
         chain_answered_at=node.watch.answered_at,
         lightspeed_parties=sorted(party.name.lower() for party in parties),
+        problems=[*node.alarms.texts],
     )
 
 
@@ -120,12 +129,12 @@ def _onchain(driver: ChannelDriver, progress: CloseProgress | None) -> dict[str,
 
 
 async def books(node: Node, drivers: Iterable[ChannelDriver]) -> list[BookView]:
-    """Usable books of these channels. Raises `LedgerUnavailable`."""
+    """All that were ever usable, by channel. Raises `LedgerUnavailable`."""
     return [
         await book(node, driver, found)
         for driver in drivers
         if driver.record.party is not None
-        for found in usable_books(driver.channel)
+        for found in agreed_books(driver.channel)
     ]
 
 
@@ -136,7 +145,7 @@ async def book(node: Node, driver: ChannelDriver, found: Book) -> BookView:
         book_id=found.book_id.hex(),
         channel_id=found.channel_id.hex(),
         party=driver.record.party.name.lower(),
-        state="usable",
+        state=_payer_state(driver, found.book_id),
         scheme=found.terms.scheme.name.lower(),
         locks=found.terms.locks,
         chain_length=found.terms.chain_length,
@@ -145,20 +154,42 @@ async def book(node: Node, driver: ChannelDriver, found: Book) -> BookView:
         unit_msat=found.terms.unit_value,
         window=found.terms.window,
         origins=list(found.terms.origins),
+        settled_units=_settled_units(driver, found),
+        unused_units=None,
         redeemed_units=None,
         secured_locks=None,
+        at_risk_units=None,
     )
-    if driver.record.party is Party.PAYER or node.payee_books is None:
-        return view
-    return _with_status(view, await node.payee_books.status(found.book_id))
+    if driver.record.party is Party.PAYEE and node.payee_books is not None:
+        return _with_status(view, await node.payee_books.status(found.book_id))
+    if driver.record.party is Party.PAYER and node.payer_books is not None:
+        return replace(view, unused_units=node.payer_books.unused_units(found))
+    return view
+
+
+def _payer_state(driver: ChannelDriver, book_id: bytes) -> str:
+    if book_id in closed_books(driver.channel):
+        return "closed"
+    if driver.phase is Phase.NORMAL:
+        return "closing" if book_id in close_requests(driver.channel) else "usable"
+    return "closing" if driver.phase is Phase.SHUTTING_DOWN else "on chain"
+
+
+def _settled_units(driver: ChannelDriver, found: Book) -> int:
+    paid = closed_books(driver.channel).get(found.book_id)
+    if paid is not None:
+        return paid
+    return settled_locks(driver.channel).get(found.book_id, 0) * found.terms.chain_length
 
 
 def _with_status(view: BookView, status: BookStatus) -> BookView:
+    over = status.state is BookState.CLOSED
     return replace(
         view,
         state=status.state.value,
         redeemed_units=status.redeemed_units,
         secured_locks=status.secured_locks,
+        at_risk_units=0 if over else max(0, status.redeemed_units - view.settled_units),
     )
 
 

@@ -32,6 +32,8 @@ class InfoView:
     chain_answered_at: float | None
     """When the chain backend last gave a good answer; seconds since 1970."""
     lightspeed_parties: list[str]
+    problems: list[str]
+    """What its operator has to know, now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class BookView:
     channel_id: str
     party: str
     state: str
-    """Payer: usable. Payee: open, closing, closed."""
+    """Payer: usable, closing, closed, on chain. Payee: open, closing, closed."""
     scheme: str
     locks: int
     chain_length: int
@@ -131,10 +133,16 @@ class BookView:
     unit_msat: int
     window: int
     origins: list[str]
+    settled_units: int
+    """In the payee's balance; of a closed book all that were paid."""
+    unused_units: int | None
+    """Payer only: never presented."""
     redeemed_units: int | None
     """Payee only."""
     secured_locks: int | None
     """Payee only."""
+    at_risk_units: int | None
+    """Payee only: redeemed and not settled. The chain enforces those of secured locks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

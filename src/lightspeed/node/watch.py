@@ -1,8 +1,11 @@
-"""What the node does when the chain moves: confirmations, ends of channels, deadlines, leases."""
+"""What the node does again and again: books tended, and what the chain asks for.
+
+Confirmations, ends of channels, deadlines, leases.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx, p2wsh
@@ -46,6 +49,7 @@ class Watch:
         payments: Payments,
         payee_books: PayeeBooks | None,
         drivers: Callable[[], Iterable[ChannelDriver]],
+        tend: Callable[[ChannelDriver], Awaitable[None]],
         clock: Callable[[], float],
         poll_seconds: float,
     ) -> None:
@@ -57,6 +61,7 @@ class Watch:
         self._payments = payments
         self._payee_books = payee_books
         self._drivers = drivers
+        self._tend = tend
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._woken = asyncio.Event()
@@ -100,16 +105,22 @@ class Watch:
                 continue
 
     async def look(self) -> None:
-        """Once: everything that the present tip and mempool ask for."""
+        """Once: everything that channels, the present tip and the mempool ask for."""
+        await self._each(self._tend)
         tip = await self._chain.tip()
         moved = tip != self._seen
         self.tip = tip
         if moved:
             self.fee_rate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
             await self._wallet.sync()
+        await self._each(lambda driver: self._look_at(driver, moved=moved))
+        self.answered_at = self._clock()
+        self._seen = tip
+
+    async def _each(self, look: Callable[[ChannelDriver], Awaitable[None]]) -> None:
         for driver in tuple(self._drivers()):
             try:
-                await self._look_at(driver, moved=moved)
+                await look(driver)
             except StoreError:
                 raise
             except Exception:
@@ -118,8 +129,6 @@ class Watch:
                     "a look at a channel failed",
                     extra={"channel": driver.channel.channel_id.hex()},
                 )
-        self.answered_at = self._clock()
-        self._seen = tip
 
     async def _look_at(self, driver: ChannelDriver, *, moved: bool) -> None:
         channel_id = driver.channel.channel_id
