@@ -1,5 +1,6 @@
 """Documents name tests, files and documents that exist."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -22,3 +23,13 @@ def test_tests_that_a_document_names_exist(document: Path) -> None:
 def test_links_of_a_document_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+def test_the_states_are_those_of_the_code() -> None:
+    specification = importlib.util.spec_from_file_location("states", ROOT / "docs" / "states.py")
+    assert specification is not None
+    assert specification.loader is not None
+    states = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(states)
+    written = (ROOT / "docs" / "states.md").read_text()
+    assert written == states.render(), "run: python docs/states.py"

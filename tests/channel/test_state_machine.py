@@ -7,7 +7,7 @@ import pytest
 from channel_pair import FUNDING, Pair, open_pair
 from lightspeed.bitcoin import PrivateKey
 from lightspeed.channel import Channel, ChannelViolation, Link, Phase
-from lightspeed.channel.channel import ALLOWED_PHASES
+from lightspeed.channel.phases import ALLOWED_PHASES
 from lightspeed.wire import (
     BOLT_MESSAGES,
     ChannelReady,

@@ -61,6 +61,7 @@ from lightspeed.channel.opening import (
     channel_type,
     propose,
 )
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.records import (
     CHANNEL_TABLE,
     CHILD_SIGNATURES_TABLE,
@@ -70,7 +71,7 @@ from lightspeed.channel.records import (
 from lightspeed.channel.sheet import Htlc, Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
-from lightspeed.channel.state import ChannelState, Link, Phase
+from lightspeed.channel.state import ChannelState
 from lightspeed.channel.sweeps import Spend, split_spends, sweep_transaction
 
 __all__ = [

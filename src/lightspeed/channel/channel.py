@@ -5,7 +5,7 @@ raises and leaves the channel as it was: `ChannelViolation` when the peer is at 
 call `fail`), `ChannelRefusal` when the caller asked for what is not possible now.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from lightspeed.channel.effects import (
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import Extensions, ExtensionStep, Lookup
 from lightspeed.channel.funding import funding_witness
+from lightspeed.channel.phases import ALLOWED_PHASES, EXTENSION_PHASES, Link, Phase
 from lightspeed.channel.records import CHANNEL_TABLE, dump_channel, load_channel
 from lightspeed.channel.reestablish import (
     channel_ready,
@@ -49,7 +50,7 @@ from lightspeed.channel.shutdown import (
 )
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
-from lightspeed.channel.state import ChannelState, Link, Phase, Session
+from lightspeed.channel.state import ChannelState, Session
 from lightspeed.channel.turn import Turn, peer_point
 from lightspeed.channel.updates import add_update, is_update
 from lightspeed.units import Msat
@@ -64,7 +65,6 @@ from lightspeed.wire import (
     Shutdown,
     UpdateAddHtlc,
     UpdateFailHtlc,
-    UpdateFailMalformedHtlc,
     UpdateFee,
     UpdateFulfillHtlc,
 )
@@ -73,27 +73,6 @@ __all__ = ["Channel"]
 
 _MAX_INBOX = 1_024
 """Messages that wait for the end of our question; two times 483 HTLCs, added or removed, fit."""
-
-_LIVE = frozenset({Phase.NORMAL, Phase.SHUTTING_DOWN})
-_BEFORE_END = _LIVE | {Phase.AWAITING_READY}
-
-ALLOWED_PHASES: Mapping[type[Message], frozenset[Phase]] = {
-    ChannelReady: _BEFORE_END | {Phase.CLOSED},
-    ChannelReestablish: _BEFORE_END | {Phase.CLOSED},
-    UpdateAddHtlc: _LIVE,
-    UpdateFulfillHtlc: _LIVE,
-    UpdateFailHtlc: _LIVE,
-    UpdateFailMalformedHtlc: _LIVE,
-    UpdateFee: _LIVE,
-    CommitmentSigned: _LIVE,
-    RevokeAndAck: _LIVE,
-    Shutdown: _BEFORE_END | {Phase.CLOSED},
-    ClosingSigned: frozenset({Phase.SHUTTING_DOWN, Phase.CLOSED}),
-}
-"""In which phases each message of the base protocol is handled; elsewhere it is a violation.
-
-An extension's messages are handled while the channel lives.
-"""
 
 
 class Channel:
@@ -208,7 +187,7 @@ class Channel:
         if phases is None:
             if not turn.extensions.owns(message):
                 raise ChannelViolation(f"{type(message).__name__} is not for a channel")
-            phases = _BEFORE_END
+            phases = EXTENSION_PHASES
         phase, link = turn.state.phase, turn.state.session.link
         if phase not in phases:
             raise ChannelViolation(f"{type(message).__name__} while the channel is {phase.value}")
@@ -316,7 +295,7 @@ class Channel:
         if self.state.phase in (Phase.FAILED, Phase.CLOSED, Phase.BEHIND):
             return ()
         turn = self._turn()
-        turn.update(phase=Phase.FAILED)
+        turn.enter(Phase.FAILED)
         if turn.state.session.link is not Link.DOWN:
             turn.send(ErrorMessage(channel_id=self.channel_id, data=reason.encode()[:256]))
         turn.effects.append(Broadcast(self.holder_commitment_tx(), "unilateral close"))
@@ -332,7 +311,7 @@ class Channel:
         if self.state.phase is not Phase.SHUTTING_DOWN or is_commitment(tx):
             return ()
         turn = self._turn()
-        turn.update(phase=Phase.CLOSED)
+        turn.enter(Phase.CLOSED)
         turn.notify(ChannelClosed(tx))
         return self._adopt(turn)
 
@@ -400,5 +379,5 @@ def _become_usable(turn: Turn) -> None:
     if not (state.holder_ready and state.counterparty_ready):
         return
     if state.phase is Phase.AWAITING_READY:
-        turn.update(phase=Phase.NORMAL)
+        turn.enter(Phase.NORMAL)
         turn.notify(ChannelUsable(state.config.funding_outpoint))

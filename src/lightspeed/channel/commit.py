@@ -16,6 +16,7 @@ from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import Extension
 from lightspeed.channel.keys import derive_private_key
 from lightspeed.channel.per_commitment import RevocationSecretInvalid
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.records import (
     REVOKED_TABLE,
     dump_sheet,
@@ -29,9 +30,7 @@ from lightspeed.channel.state import (
     CounterpartyCommitment,
     HolderCommitment,
     Included,
-    Link,
     PendingRequest,
-    Phase,
 )
 from lightspeed.channel.turn import Turn, peer_point
 from lightspeed.wire import (

@@ -24,6 +24,7 @@ from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, Extensions
 from lightspeed.channel.opening import Opening
 from lightspeed.channel.per_commitment import RevocationStore
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
@@ -32,8 +33,6 @@ from lightspeed.channel.state import (
     CounterpartyCommitment,
     HolderCommitment,
     Included,
-    Link,
-    Phase,
     Session,
 )
 from lightspeed.units import Msat

@@ -8,8 +8,9 @@ from lightspeed.channel.commit import commit, revocation_of, sign_commitment
 from lightspeed.channel.effects import PeerIsAhead
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.per_commitment import LAST_INDEX
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
-from lightspeed.channel.state import Link, Phase, Session
+from lightspeed.channel.state import Session
 from lightspeed.channel.turn import Turn
 from lightspeed.wire import ChannelReady, ChannelReestablish, UpdateAddHtlc
 
@@ -126,7 +127,7 @@ def _peer_is_ahead(turn: Turn, message: ChannelReestablish) -> bool:
     secret = turn.signer.secrets.per_commitment_secret(message.next_revocation_number - 1)
     if message.your_last_per_commitment_secret != secret:
         raise ChannelViolation("a revocation number from the future, without its secret")
-    turn.update(phase=Phase.BEHIND)
+    turn.enter(Phase.BEHIND)
     turn.notify(PeerIsAhead())
     return True
 

@@ -21,8 +21,8 @@ from lightspeed.channel.commitment import commitment_digest
 from lightspeed.channel.effects import Broadcast, ChannelClosed
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.funding import funding_witness
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
-from lightspeed.channel.state import Link, Phase
 from lightspeed.channel.turn import Turn
 from lightspeed.units import Sat
 from lightspeed.wire import ClosingSigned, FeeRange, Shutdown
@@ -63,7 +63,8 @@ def begin_shutdown(turn: Turn, script: bytes) -> None:
     upfront = state.config.holder.upfront_shutdown_script
     if upfront and script != upfront:
         raise ChannelRefusal("another script was promised when the channel was opened")
-    turn.update(phase=Phase.SHUTTING_DOWN, holder_shutdown_script=script)
+    turn.enter(Phase.SHUTTING_DOWN)
+    turn.update(holder_shutdown_script=script)
     continue_closing(turn)
 
 
@@ -79,7 +80,8 @@ def receive_shutdown(turn: Turn, message: Shutdown) -> None:
     known = state.counterparty_shutdown_script
     if known is not None and known != script:
         raise ChannelViolation("a second shutdown with another script")
-    turn.update(phase=Phase.SHUTTING_DOWN, counterparty_shutdown_script=script)
+    turn.enter(Phase.SHUTTING_DOWN)
+    turn.update(counterparty_shutdown_script=script)
     turn.update_session(shutdown_received=True)
     if turn.state.holder_shutdown_script is None:
         turn.update(holder_shutdown_script=state.config.holder.upfront_shutdown_script)
@@ -211,6 +213,6 @@ def receive_closing_signed(turn: Turn, message: ClosingSigned) -> None:
     tx = closing.tx.with_witness(
         0, funding_witness(funding_keys=terms.funding_keys, signatures=signatures)
     )
-    turn.update(phase=Phase.CLOSED)
+    turn.enter(Phase.CLOSED)
     turn.effects.append(Broadcast(tx, "cooperative close"))
     turn.notify(ChannelClosed(tx))

@@ -7,11 +7,11 @@ it is folded into `base` and leaves the logs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.per_commitment import RevocationStore
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.wire import ClosingSigned, Message
@@ -21,33 +21,9 @@ __all__ = [
     "CounterpartyCommitment",
     "HolderCommitment",
     "Included",
-    "Link",
     "PendingRequest",
-    "Phase",
     "Session",
 ]
-
-
-class Phase(Enum):
-    """How far the channel's life has got."""
-
-    AWAITING_READY = "awaiting ready"
-    NORMAL = "normal"
-    SHUTTING_DOWN = "shutting down"
-    CLOSED = "closed"
-    """Cooperatively: the closing transaction has both signatures."""
-    FAILED = "failed"
-    """Unilaterally: a commitment goes on chain."""
-    BEHIND = "behind"
-    """The peer proved that our state is old; only it may close."""
-
-
-class Link(Enum):
-    """The connection, as this channel sees it."""
-
-    DOWN = "down"
-    REESTABLISHING = "reestablishing"
-    UP = "up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from lightspeed.channel.build import BuiltCommitment, commitment_context, commit
 from lightspeed.channel.effects import Effect, Notify, Put, Send
 from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import ChannelView, Extension, Extensions, ExtensionStep
+from lightspeed.channel.phases import TRANSITIONS, Phase
 from lightspeed.channel.sheet import Sheet, fold
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
-from lightspeed.channel.state import ChannelState, Included, Phase
+from lightspeed.channel.state import ChannelState, Included
 from lightspeed.wire import Message
 
 __all__ = ["Turn", "peer_point"]
@@ -43,6 +44,12 @@ class Turn:
     def update(self, **changes: Any) -> None:
         """Replace fields of the state."""
         self.state = replace(self.state, **changes)
+
+    def enter(self, phase: Phase) -> None:
+        """Go on to `phase`, or stay in it; `ChannelViolation` unless the table has the way."""
+        if phase is not self.state.phase and phase not in TRANSITIONS[self.state.phase]:
+            raise ChannelViolation(f"{phase.value} after {self.state.phase.value}")
+        self.update(phase=phase)
 
     def update_session(self, **changes: Any) -> None:
         self.update(session=replace(self.state.session, **changes))

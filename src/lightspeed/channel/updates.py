@@ -14,9 +14,10 @@ from lightspeed.channel.build import (
     left_to_the_fee,
 )
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
+from lightspeed.channel.phases import Phase
 from lightspeed.channel.sheet import REMOVALS, Sheet
 from lightspeed.channel.side import Side
-from lightspeed.channel.state import Included, Phase
+from lightspeed.channel.state import Included
 from lightspeed.channel.turn import Turn
 from lightspeed.units import Sat, sat_to_msat
 from lightspeed.wire import (

@@ -16,8 +16,8 @@ from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.effects import Effect, Notify, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, ExtensionStep
+from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
-from lightspeed.channel.state import Link, Phase
 from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder

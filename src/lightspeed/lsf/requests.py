@@ -10,7 +10,7 @@ from dataclasses import replace
 from lightspeed.channel.effects import Effect, Notify, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, ExtensionStep
-from lightspeed.channel.state import Link
+from lightspeed.channel.phases import Link
 from lightspeed.channel.turn import Turn
 from lightspeed.lsf.events import CloseRequested
 from lightspeed.lsf.messages import LsfCloseRequest, Party
