@@ -168,6 +168,7 @@ class NodeWorld:
             "minimum_depth": 1,
             "to_self_delay_blocks": 6,
             "safe_depth": 2,
+            "bump_reserve_sat": 0,
             "lightspeed": lightspeed,
         }
         running = RunningNode(self, NodeConfig(**(values | changes)))

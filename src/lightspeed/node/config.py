@@ -103,6 +103,12 @@ class NodeConfig:
     safe_depth: int = 6
     """A transaction so deep is final."""
     min_funding_sat: int = 20_000
+    answer_seconds: float = 60.0
+    """How long a peer may take for child signatures before we hang up."""
+    bump_reserve_sat: int = 20_000
+    """Kept in the wallet for each channel, to pay for its transactions when fees have risen."""
+    tower_url: str = ""
+    """Of a watchtower that guards this node's channels; its token is in `tower-token`."""
     lightspeed: LightspeedConfig | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -119,6 +125,8 @@ class NodeConfig:
             and (url.hostname not in _LOOPBACK)
         ):
             raise ConfigError("on mainnet esplora_url is https or on loopback")
+        if self.tower_url:
+            _check_tower_url(self.tower_url)
 
     # --- what follows from it -------------------------------------------------------------
     @property
@@ -144,6 +152,10 @@ class NodeConfig:
     @property
     def token_path(self) -> Path:
         return self.data_dir / "api-token"
+
+    @property
+    def tower_token_path(self) -> Path:
+        return self.data_dir / "tower-token"
 
     def opening_terms(self, shutdown_script: bytes) -> OpeningTerms:
         return OpeningTerms(
@@ -197,6 +209,15 @@ class NodeConfig:
                 if (value := getattr(self.lightspeed, item.name)) is not None
             ]
         (self.data_dir / CONFIG_NAME).write_text("\n".join(lines) + "\n")
+
+
+def _check_tower_url(text: str) -> None:
+    """The token goes over TLS, or stays on the machine."""
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ConfigError("tower_url is not an http or https URL")
+    if url.scheme == "http" and url.hostname not in _LOOPBACK:
+        raise ConfigError("tower_url is https or on loopback")
 
 
 def _lightspeed(document: Any, data_dir: Path) -> LightspeedConfig:

@@ -26,12 +26,14 @@ from lightspeed.errors import StoreError
 from lightspeed.ledger import Ledger, PayerStore
 from lightspeed.lsf import Party, usable_books
 from lightspeed.node.alarms import Alarms
+from lightspeed.node.answers import AnswersOwed
 from lightspeed.node.books import PayerBooks, agreed_books
 from lightspeed.node.closer import Closer
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import ConfigError, NodeRefusal, NotFound, PeerNotConnected
 from lightspeed.node.extensions import extensions_for
+from lightspeed.node.fee_updates import FeeUpdates
 from lightspeed.node.invoices import Invoices
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.leases import PayeeBooks
@@ -140,6 +142,8 @@ class Node:
                 alarms=self.alarms,
                 clock=clock,
             )
+        self._answers = AnswersOwed(patience_seconds=config.answer_seconds, clock=clock)
+        self._fee_updates = FeeUpdates(market=self._market, alarms=self.alarms)
         self.watch = Watch(
             chain=chain,
             wallet=wallet,
@@ -150,6 +154,8 @@ class Node:
             payee_books=self.payee_books,
             drivers=self._live_drivers,
             tend=self._tend,
+            alarms=self.alarms,
+            reserve_sat=self._bump_reserve_sat,
             clock=clock,
             poll_seconds=config.poll_seconds,
         )
@@ -173,6 +179,7 @@ class Node:
             metrics=self.metrics,
             adopt=self._adopt,
             claim_feerate=self._fee_rate,
+            reserve_sat=self._bump_reserve_sat,
         )
         self._watching: asyncio.Task[None] | None = None
 
@@ -260,9 +267,20 @@ class Node:
 
     async def _tend(self, driver: ChannelDriver) -> None:
         """What the channel's peer and books ask for, apart from the chain."""
+        await self._answers.tend(driver)
+        await self._fee_updates.tend(driver)
         for part in (self._settling, self.payer_books, self._refilling):
             if part is not None:
                 await part.tend(driver)
+
+    def _market(self) -> FeeRate | None:
+        return None if self.watch.answered_at is None else self.watch.fee_rate
+
+    def _bump_reserve_sat(self) -> Sat:
+        """What all channels together may need before their ends are final."""
+        live = (driver.channel.state for driver in self._live_drivers())
+        count = sum(state.config.anchors and state.phase is not Phase.CLOSED for state in live)
+        return Sat(count * self.config.bump_reserve_sat)
 
     # --- wishes ---------------------------------------------------------------------------
     async def connect(self, node_id: PublicKey, *, host: str, port: int) -> Peer:

@@ -37,7 +37,12 @@ from lightspeed.channel import (
 from lightspeed.lsf import LightspeedFunding, Party, offered_party
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver, publish
-from lightspeed.node.errors import NodeRefusal, OpeningRefused, PeerLacksLightspeed
+from lightspeed.node.errors import (
+    InsufficientFunds,
+    NodeRefusal,
+    OpeningRefused,
+    PeerLacksLightspeed,
+)
 from lightspeed.node.extensions import extensions_for
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.metrics import Metrics
@@ -119,6 +124,7 @@ class Openings:
         metrics: Metrics,
         adopt: Adopt,
         claim_feerate: Callable[[], FeeRate],
+        reserve_sat: Callable[[], Sat],
     ) -> None:
         self._config = config
         self._keys = keys
@@ -128,6 +134,7 @@ class Openings:
         self._metrics = metrics
         self._adopt = adopt
         self._claim_feerate = claim_feerate
+        self._reserve_sat = reserve_sat
         self._pending: dict[_Key, _Pending] = {}
 
     # --- the funder -----------------------------------------------------------------------
@@ -137,9 +144,11 @@ class Openings:
         """Open and fund a channel; `party`: what we are in Lightspeed funding.
 
         Returns once the funding transaction is published. Raises `PeerLacksLightspeed`,
-        `InsufficientFunds`, `ChannelRefusal`, `OpeningRefused`.
+        `InsufficientFunds`, `ChannelRefusal`, `OpeningRefused`. What other channels may need for
+        their fees stays in the wallet.
         """
         self._check_party(peer, party)
+        self._check_reserve(funding_sat)
         feerate = await self._chain.fee_rate(_FUNDING_TARGET_BLOCKS)
         signer, index = self._new_signer()
         extensions = self._extensions(party)
@@ -183,6 +192,12 @@ class Openings:
         self._wallet.note_broadcast(tx)
         await publish(self._chain, tx, purpose="funding")
         return driver
+
+    def _check_reserve(self, funding_sat: Sat) -> None:
+        reserve_sat = self._reserve_sat()
+        needed = funding_sat + reserve_sat
+        if reserve_sat and (there := self._wallet.spendable_sat()) < needed:
+            raise InsufficientFunds(needed_sat=needed, available_sat=there)
 
     def _check_party(self, peer: Peer, party: Party | None) -> None:
         if party is None:

@@ -93,6 +93,7 @@ class Wallet:
             self._kept = self._file.open()
             self._client = bdk.EsploraClient(esplora_url, None)
         self._one_at_a_time = asyncio.Lock()
+        self._scanning: asyncio.Future[bdk.Update] | None = None
 
     @property
     def _wallet(self) -> bdk.Wallet:
@@ -128,7 +129,7 @@ class Wallet:
         """Learns from the server what was paid to us and spent; follows reorganisations."""
 
         async with self._one_at_a_time:
-            update = await _in_thread(lambda: self._scan(self._wallet))
+            update = await self._scanned()
             with _translated():
                 self._wallet.apply_update(update)
                 self._persist()
@@ -137,6 +138,20 @@ class Wallet:
                 update = await _in_thread(lambda: self._scan(empty))
                 with _translated():
                     self._kept = self._file.rebuilt(self._kept, update)
+
+    async def _scanned(self) -> bdk.Update:
+        """The result of a scan; one that nobody waited for to the end is waited for again.
+
+        Nothing ends a thread whose request hangs, but there is never a second one.
+        """
+        if self._scanning is None:
+            scan = _in_thread(lambda: self._scan(self._wallet))
+            self._scanning = asyncio.ensure_future(scan)
+        try:
+            return await asyncio.shield(self._scanning)
+        finally:
+            if self._scanning.done():
+                self._scanning = None
 
     def _scan(self, wallet: bdk.Wallet) -> bdk.Update:
         if wallet.latest_checkpoint().height == 0:

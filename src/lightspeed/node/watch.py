@@ -5,7 +5,7 @@ Confirmations, ends of channels, deadlines, leases.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx, p2wsh
@@ -13,8 +13,10 @@ from lightspeed.chain import BlockId, Chain, ChainUnavailable, TxInfo
 from lightspeed.channel import Channel, HtlcFailed, HtlcFulfilled, Phase, Side
 from lightspeed.channel.scripts import funding_script
 from lightspeed.errors import StoreError
+from lightspeed.node.alarms import Alarms
 from lightspeed.node.closer import Closer
 from lightspeed.node.closing import CloseProgress, CloseState
+from lightspeed.node.deadlines import overdue
 from lightspeed.node.driver import ChannelDriver, publish
 from lightspeed.node.errors import WalletUnavailable
 from lightspeed.node.invoices import Invoices
@@ -23,12 +25,15 @@ from lightspeed.node.payments import Payments
 from lightspeed.node.records import CLOSING_TX_TABLE, FUNDING_TX_TABLE
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
+from lightspeed.units import Sat
 
 __all__ = ["Watch"]
 
 _log = logging.getLogger(__name__)
 
 _FEE_TARGET_BLOCKS = 6
+_SYNC_SECONDS = 60.0
+"""BDK's requests have no timeout of their own."""
 _OFFERED_GRACE_BLOCKS = 3
 """BOLT 2: so long after its expiry an HTLC of ours may wait for the peer to fail it."""
 _FULFILLED_MARGIN_BLOCKS = 12
@@ -50,6 +55,8 @@ class Watch:
         payee_books: PayeeBooks | None,
         drivers: Callable[[], Iterable[ChannelDriver]],
         tend: Callable[[ChannelDriver], Awaitable[None]],
+        alarms: Alarms,
+        reserve_sat: Callable[[], Sat],
         clock: Callable[[], float],
         poll_seconds: float,
     ) -> None:
@@ -62,11 +69,15 @@ class Watch:
         self._payee_books = payee_books
         self._drivers = drivers
         self._tend = tend
+        self._alarms = alarms
+        self._reserve_sat = reserve_sat
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._woken = asyncio.Event()
         self._seen: BlockId | None = None
         """The last tip to which everything was done that had to be done."""
+        self._synced: BlockId | None = None
+        """The tip that the wallet knows."""
         self.tip: BlockId | None = None
         self.answered_at: float | None = None
         self.fee_rate: FeeRate = FEE_RATE_FLOOR
@@ -94,7 +105,7 @@ class Watch:
             try:
                 await self.look()
             except ChainUnavailable as error:
-                _log.warning("the chain backend does not answer", extra={"reason": str(error)})
+                self._alarms.report("chain", f"the chain backend does not answer: {error}")
             except WalletUnavailable as error:
                 _log.error("the wallet does not answer", extra={"reason": str(error)})
             self._woken.clear()
@@ -112,10 +123,28 @@ class Watch:
         self.tip = tip
         if moved:
             self.fee_rate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
-            await self._wallet.sync()
+        if tip != self._synced:
+            await self._sync_wallet(tip)
         await self._each(lambda driver: self._look_at(driver, moved=moved))
         self.answered_at = self._clock()
         self._seen = tip
+        self._alarms.report("chain", None)
+
+    async def _sync_wallet(self, tip: BlockId) -> None:
+        """What cannot be synced now is tried again; channels are watched all the same."""
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self._wallet.sync()
+        except (WalletUnavailable, TimeoutError) as error:
+            reason = str(error) or f"no answer in {_SYNC_SECONDS:.0f} s"
+            self._alarms.report("wallet", f"the wallet is not in sync: {reason}")
+            return
+        self._synced = tip
+        self._alarms.report("wallet", None)
+        reserve_sat, there_sat = self._reserve_sat(), self._wallet.balance().confirmed_sat
+        missing = there_sat < reserve_sat
+        text = f"the wallet holds {there_sat} sat, {reserve_sat} sat may be needed for fees"
+        self._alarms.report("reserve", text if missing else None)
 
     async def _each(self, look: Callable[[ChannelDriver], Awaitable[None]]) -> None:
         for driver in tuple(self._drivers()):
@@ -205,8 +234,13 @@ class Watch:
         )
         progress = await self._step(driver)
         self._learn_preimages(driver, progress)
+        self._tell_overdue(driver, overdue(driver.channel, progress))
         if progress.state is CloseState.DONE and fenced:
             await self._end(driver)
+
+    def _tell_overdue(self, driver: ChannelDriver, texts: Sequence[str]) -> None:
+        key = f"close of channel {driver.channel.channel_id.hex()}"
+        self._alarms.report(key, f"{key}: {'; '.join(texts)}" if texts else None)
 
     async def _step(self, driver: ChannelDriver) -> CloseProgress:
         lock_secrets = self._payee_books.lock_secrets(driver) if self._payee_books else {}
@@ -237,6 +271,7 @@ class Watch:
 
     async def _end(self, driver: ChannelDriver) -> None:
         channel_id = driver.channel.channel_id
+        self._tell_overdue(driver, ())
         if self._payee_books is not None:
             await self._payee_books.close(driver)
         driver.record = replace(driver.record, over=True)
