@@ -12,7 +12,6 @@ from lightspeed.channel.weights import (
     FUNDING_WITNESS_WEIGHT,
     HTLC_OUTPUT_WEIGHT,
     LSF_OUTPUT_WEIGHT,
-    TOKEN_COMMITMENT_OUTPUT_WEIGHT,
     commitment_weight,
     htlc_success_weight,
     htlc_timeout_weight,
@@ -74,8 +73,8 @@ def test_appendix_a_scripts(vectors: Callable[[str, int], None]) -> None:
     vectors("BOLT 3 A", 3)
 
 
-def test_the_extensions_outputs_weigh_172_each() -> None:
-    assert LSF_OUTPUT_WEIGHT == TOKEN_COMMITMENT_OUTPUT_WEIGHT == 172
+def test_the_extensions_output_weighs_172() -> None:
+    assert LSF_OUTPUT_WEIGHT == 172
     lsf = commitment_weight(untrimmed_htlcs=0, anchors=True, extension_weight=LSF_OUTPUT_WEIGHT)
     assert lsf == 1_296
 

@@ -24,6 +24,7 @@ from lightspeed.channel.funding import funding_witness
 from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
 from lightspeed.channel.turn import Turn
+from lightspeed.channel.weights import closing_weight
 from lightspeed.units import Sat
 from lightspeed.wire import ClosingSigned, FeeRange, Shutdown
 
@@ -145,7 +146,7 @@ def _accepted_fees(turn: Turn) -> FeeRange:
 
 
 def _closing_weight(turn: Turn) -> int:
-    return _closing(turn, Sat(0)).tx.weight + 2 + 222
+    return closing_weight(*(txout.script for txout in _closing(turn, Sat(0)).tx.outputs))
 
 
 def _closing(turn: Turn, fee: Sat) -> _Closing:

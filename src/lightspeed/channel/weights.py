@@ -5,7 +5,6 @@ transactions: both sides must arrive at the same figure before a signature exist
 """
 
 from lightspeed.bitcoin import (
-    OP_RETURN_32_OUTPUT_WEIGHT,
     P2TR_OUTPUT_WEIGHT,
     P2WPKH_OUTPUT_WEIGHT,
     P2WSH_OUTPUT_WEIGHT,
@@ -24,7 +23,6 @@ __all__ = [
     "HTLC_OUTPUT_WEIGHT",
     "LSF_OUTPUT_WEIGHT",
     "SCHNORR_SIGNATURE_SIZE",
-    "TOKEN_COMMITMENT_OUTPUT_WEIGHT",
     "closing_weight",
     "commitment_weight",
     "htlc_success_weight",
@@ -41,7 +39,6 @@ SCHNORR_SIGNATURE_SIZE = 64  # SIGHASH_DEFAULT has no type byte
 
 HTLC_OUTPUT_WEIGHT = P2WSH_OUTPUT_WEIGHT
 LSF_OUTPUT_WEIGHT = P2TR_OUTPUT_WEIGHT
-TOKEN_COMMITMENT_OUTPUT_WEIGHT = OP_RETURN_32_OUTPUT_WEIGHT
 
 _BOLT3_SIGNATURE_SIZE = 73  # from the time before low S was enforced
 _FUNDING_SCRIPT_SIZE = 1 + 34 + 34 + 1 + 1  # OP_2, two pushed keys, OP_2, OP_CHECKMULTISIG

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lightspeed.payment import SATS, Credential, Receipt
+from lightspeed.payment import Credential, Receipt
 
 __all__ = ["Paid", "repetition_key"]
 
@@ -28,11 +28,6 @@ class Paid(NamedTuple):
     def amount(self) -> int:
         """What was paid, in msat or in units of a token."""
         return self.receipt.count * self.unit_value
-
-    @property
-    def in_sats(self) -> bool:
-        """Whether `amount` is in msat."""
-        return self.asset == SATS
 
     @property
     def key(self) -> bytes:
