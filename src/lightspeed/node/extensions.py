@@ -1,10 +1,11 @@
 """Which extensions a channel of this node has, and how they are configured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from lightspeed.bitcoin import FeeRate
 from lightspeed.channel import Extensions
-from lightspeed.lsf import LightspeedFunding, Party
+from lightspeed.lsf import LightspeedFunding, Party, PayeeLimits
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.config import NodeConfig
 from lightspeed.units import Sat
@@ -22,7 +23,7 @@ def extensions_for(
     funding = LightspeedFunding(
         party=party,
         rules=config.delay_rules,
-        limits=lightspeed.limits if lightspeed else None,
+        limits=_limits(config),
         origins=frozenset(lightspeed.origins) if lightspeed else frozenset(),
         max_exposure_sat=Sat(
             lightspeed.max_exposure_sat if lightspeed else DEFAULT_MAX_EXPOSURE_SAT
@@ -30,3 +31,10 @@ def extensions_for(
         claim_feerate=claim_feerate,
     )
     return Extensions([funding])
+
+
+def _limits(config: NodeConfig) -> PayeeLimits | None:
+    """A tower is given late children, which the payer has to be asked for."""
+    if config.lightspeed is None:
+        return None
+    return replace(config.lightspeed.limits, late_children=bool(config.tower_url))

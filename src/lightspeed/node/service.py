@@ -19,6 +19,7 @@ from lightspeed.node.config import NodeConfig
 from lightspeed.node.daemon import Node
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.store import NodeStore
+from lightspeed.node.tower.hook import feeding_tower
 from lightspeed.node.wallet import Wallet
 
 __all__ = ["JsonLogFormatter", "init_node", "log_to_stderr", "main", "run_node"]
@@ -76,7 +77,7 @@ async def _open(config: NodeConfig, parts: AsyncExitStack) -> Node:
         ledger = await parts.enter_async_context(SQLiteLedger(config.lightspeed.ledger))
     if config.lightspeed is not None and config.lightspeed.payer_store is not None:
         payer_store = parts.enter_context(PayerStore(config.lightspeed.payer_store))
-    return Node(
+    node = Node(
         config,
         keys=keys,
         store=store,
@@ -85,6 +86,9 @@ async def _open(config: NodeConfig, parts: AsyncExitStack) -> Node:
         ledger=ledger,
         payer_store=payer_store,
     )
+    if config.tower_url:
+        await parts.enter_async_context(feeding_tower(node, store))
+    return node
 
 
 class JsonLogFormatter(logging.Formatter):
