@@ -217,3 +217,42 @@ async def test_large_book_without_p2a_is_claimed(tmp_path: Path) -> None:
             payer_sat=FUNDING_SAT - PUSH_SAT - COST_SAT - books.lsf_sat + 40 * LOCK_SAT,
             payee_sat=PUSH_SAT + 200 * LOCK_SAT,
         )
+
+
+@pytest.mark.parametrize("locks_paid", [3, 200])
+async def test_large_micropayment_transaction_is_lifted_by_claims(
+    tmp_path: Path, locks_paid: int
+) -> None:
+    """It has no P2A; with few claims to pay the fee, the wallet's coins join them."""
+    async with book_world(tmp_path, locks=240) as books:
+        books.pay(*range(1, locks_paid + 1))
+        regtest = books.world.regtest
+        books.world.publish(books.payer.node.channel.holder_commitment_tx())
+        set_fee_rate(books.world, 2)
+        await books.payee.step()
+        (child,) = [own.tx for own in books.payee.remembered() if own.purpose == "micropayments"]
+        assert child.version == 2
+        (bump,) = regtest.mempool.children(child.txid)
+        entries = [regtest.mempool.get(txid) for txid in (child.txid, bump)]
+        rate = sum(entry.fee for entry in entries) / sum(entry.vsize for entry in entries)
+        assert rate == pytest.approx(2, rel=0.02)
+        assert entries[1].vsize <= 1_000 + 2 * 58  # coins of the wallet may join
+        await books.payee.step()
+        assert list(regtest.mempool.children(child.txid)) == [bump]
+
+        set_fee_rate(books.world, 4)
+        for _ in range(3):
+            regtest.mine_block([])
+        await books.payee.step()
+        (raised,) = regtest.mempool.children(child.txid)
+        assert raised != bump
+        set_fee_rate(books.world, 1)
+        await books.world.run(blocks=80)
+        await books.check_owed(
+            payer_sat=FUNDING_SAT
+            - PUSH_SAT
+            - COST_SAT
+            - books.lsf_sat
+            + (240 - locks_paid) * LOCK_SAT,
+            payee_sat=PUSH_SAT + locks_paid * LOCK_SAT,
+        )

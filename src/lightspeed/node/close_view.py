@@ -8,6 +8,7 @@ from lightspeed.chain import BlockId
 from lightspeed.chain import Spend as ChainSpend
 from lightspeed.channel import (
     Channel,
+    Facts,
     Lookup,
     OnChain,
     Remedy,
@@ -38,6 +39,8 @@ class ClosingChannel:
     destination_script: bytes
     own: OwnTransactions
     observation: Observation
+    facts: Facts | None
+    """None for a cooperative close, of which nothing has to be taken."""
     remedies: tuple[Remedy, ...]
     problems: list[str] = field(default_factory=list)
 

@@ -15,15 +15,17 @@ from lightspeed.channel import (
     Phase,
     Publication,
     Remedy,
+    Spend,
     Sweep,
     remedies,
     remedies_without_state,
 )
 from lightspeed.channel.sweeps import SweepTooSmall
-from lightspeed.node.bumping import anchor_handle, p2a_handle
+from lightspeed.node.bumping import anchor_handle, claim_handles, p2a_handle
 from lightspeed.node.close_report import progress_of
 from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
 from lightspeed.node.closing import CloseKind, CloseProgress, CloseState
+from lightspeed.node.destination import closing_destination
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.observation import Observation, observe
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
@@ -33,10 +35,7 @@ from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
 
-__all__ = ["CLOSING_TABLE", "Closer"]
-
-CLOSING_TABLE = "closing"
-"""Key: channel id. The script that everything of this channel is swept to."""
+__all__ = ["Closer"]
 
 
 class Closer:
@@ -109,8 +108,9 @@ class Closer:
         observation = Observation(outputs={}, spends={})
         destination_script = b""
         found: tuple[Remedy, ...] = ()
+        facts: Facts | None = None
         if kind is not CloseKind.COOPERATIVE:
-            destination_script = self._destination(channel)
+            destination_script = closing_destination(self._store, self._wallet, channel.channel_id)
             observation = await observe(
                 self._chain,
                 spend.tx,
@@ -137,16 +137,9 @@ class Closer:
             destination_script=destination_script,
             own=OwnTransactions(self._store, channel.channel_id),
             observation=observation,
+            facts=facts,
             remedies=found,
         )
-
-    def _destination(self, channel: Channel) -> bytes:
-        """One script for the whole close, over restarts too."""
-        stored = self._store.get(CLOSING_TABLE, channel.channel_id)
-        if stored is None:
-            stored = self._wallet.new_script()
-            self._store.put(CLOSING_TABLE, channel.channel_id, stored)
-        return stored
 
     # --- complete transactions ------------------------------------------------------------
 
@@ -157,10 +150,11 @@ class Closer:
         frozen = close.onchain.built.frozen
         tx = close.spend.tx
         paid = close.channel.state.config.funding_sat - sum(o.value for o in tx.outputs)
+        anchor = anchor_handle(close.channel, frozen, holder_anchor(close.kind))
         await self._publisher.support(
             close,
             _complete(tx, "commitment", Sat(paid), close.tip.height),
-            handle=anchor_handle(close.channel, frozen, holder_anchor(close.kind)),
+            handles=[anchor] if anchor else [],
             in_mempool=False,
         )
 
@@ -177,7 +171,7 @@ class Closer:
             await self._publisher.support(
                 close,
                 own,
-                handle=p2a_handle(tx),
+                handles=_handles(close, tx),
                 in_mempool=close.spender(tx.inputs[0].outpoint) == tx.txid,
             )
 
@@ -274,6 +268,16 @@ class Closer:
             if loser.tx.txid in close.own:
                 close.own.remove(loser)
         return accepted
+
+
+def _handles(close: ClosingChannel, tx: Tx) -> Sequence[Spend]:
+    """By which a child can pay for a transaction of ours and the counterparty's."""
+    p2a = p2a_handle(tx)
+    if p2a is not None:
+        return [p2a]
+    if close.onchain is None or close.facts is None:
+        return []
+    return claim_handles(close.channel, close.onchain, close.facts, tx, tip_height=close.tip.height)
 
 
 def _complete(tx: Tx, purpose: str, fee_sat: Sat, height: int) -> OwnTransaction:

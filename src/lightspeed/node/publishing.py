@@ -1,5 +1,7 @@
 """Puts transactions into the mempool, pays for those that cannot, and raises what does not move."""
 
+from collections.abc import Sequence
+
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, fee_for_weight
 from lightspeed.chain import BroadcastRefused, Chain
 from lightspeed.channel import Spend
@@ -36,22 +38,23 @@ class Publisher:
         close: ClosingChannel,
         parent: OwnTransaction,
         *,
-        handle: Spend | None,
+        handles: Sequence[Spend],
         in_mempool: bool,
     ) -> None:
         """Publishes `parent`; with a child that pays for it where its own fee is too low.
 
-        `handle` is its output for that; a parent without one pays for itself as well as it can.
+        `handles` are its outputs for that, the same first one each time; a parent without any
+        pays for itself as well as it can.
         """
         rate = await self.fee_rate(SOON_BLOCKS)
-        child = close.own.spender(handle.outpoint) if handle else None
+        child = close.own.spender(handles[0].outpoint) if handles else None
         wanted = fee_for_weight(parent.tx.weight, rate) * _NEARLY_ENOUGH_PERCENT // 100
-        if handle is not None and (child is not None or parent.fee_sat < wanted):
+        if handles and (child is not None or parent.fee_sat < wanted):
             rise = self.raised(child, rate, height=close.tip.height) if child else rate
             if rise is not None:
-                child = await self._make_child(close, parent, handle, rise, replaces=child)
+                child = await self._make_child(close, parent, handles, rise, replaces=child)
             if child is not None and (
-                close.spender(handle.outpoint) == child.tx.txid
+                close.spender(handles[0].outpoint) == child.tx.txid
                 or await self.broadcast(close, child, parent=parent)
             ):
                 return
@@ -62,7 +65,7 @@ class Publisher:
         self,
         close: ClosingChannel,
         parent: OwnTransaction,
-        handle: Spend,
+        handles: Sequence[Spend],
         rate: FeeRate,
         *,
         replaces: OwnTransaction | None,
@@ -72,7 +75,7 @@ class Publisher:
             tx, fee = await build_child(
                 parent.tx,
                 parent_fee_sat=parent.fee_sat,
-                handle=handle,
+                handles=handles,
                 wallet=self._wallet,
                 destination_script=close.destination_script,
                 feerate_per_kw=rate,
