@@ -132,6 +132,22 @@ def test_pure_packages_touch_nothing(path: Path) -> None:
             assert node.func.id not in IMPURE_CALLS, f"{path}:{node.lineno}: {node.func.id}()"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "channel").rglob("*.py")), ids=name_of)
+def test_the_channel_knows_no_extension_by_name(path: Path) -> None:
+    """What an extension needs it gets through `channel.extension`, or nobody does."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                names = [name]
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names = [name]
+            case ast.Constant(value=str() as text) if text.isidentifier():
+                names = [text]
+        for name in names:
+            assert not {"lsf", "rgb"} & set(name.lower().split("_")), f"{path}: {name}"
+
+
 def packages() -> list[str]:
     return sorted(p.name for p in ROOT.iterdir() if (p / "__init__.py").is_file())
 

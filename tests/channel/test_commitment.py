@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from judge import verify_all_spends
 from lightspeed.bitcoin import (
+    P2TR_OUTPUT_WEIGHT,
     BadSignature,
     FeeRate,
     OutPoint,
@@ -46,7 +47,7 @@ from lightspeed.channel.htlc import WrongPreimage, htlc_children, htlc_fee, is_t
 from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_private_key
 from lightspeed.channel.scripts import funding_output_script
 from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
-from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT, commitment_weight
+from lightspeed.channel.weights import commitment_weight
 from lightspeed.units import Msat, Sat
 from strategies import bytes32, channel_secrets, commitment_cases
 
@@ -145,7 +146,7 @@ def test_with_an_extension_the_funder_pays_in_full_or_not_at_all(
 ) -> None:
     """An extension's output is never paid for by a fee that comes out short."""
     terms, balance = case
-    weight = count * LSF_OUTPUT_WEIGHT
+    weight = count * P2TR_OUTPUT_WEIGHT
 
     def extend(draft: Draft) -> Draft:
         return draft.extended(

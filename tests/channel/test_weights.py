@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lightspeed.bitcoin import PrivateKey, TxOut, p2wpkh, p2wsh
+from lightspeed.bitcoin import P2TR_OUTPUT_WEIGHT, PrivateKey, TxOut, p2wpkh, p2wsh
 from lightspeed.channel.scripts import funding_script, offered_htlc_script, received_htlc_script
 from lightspeed.channel.weights import (
     FUNDING_WITNESS_WEIGHT,
     HTLC_OUTPUT_WEIGHT,
-    LSF_OUTPUT_WEIGHT,
     commitment_weight,
     htlc_success_weight,
     htlc_timeout_weight,
@@ -73,10 +72,11 @@ def test_appendix_a_scripts(vectors: Callable[[str, int], None]) -> None:
     vectors("BOLT 3 A", 3)
 
 
-def test_the_extensions_output_weighs_172() -> None:
-    assert LSF_OUTPUT_WEIGHT == 172
-    lsf = commitment_weight(untrimmed_htlcs=0, anchors=True, extension_weight=LSF_OUTPUT_WEIGHT)
-    assert lsf == 1_296
+def test_what_extensions_add_is_counted_on_top() -> None:
+    with_p2tr = commitment_weight(
+        untrimmed_htlcs=0, anchors=True, extension_weight=P2TR_OUTPUT_WEIGHT
+    )
+    assert with_p2tr == 1_124 + 172
 
 
 @pytest.mark.parametrize(

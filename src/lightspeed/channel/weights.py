@@ -5,7 +5,6 @@ transactions: both sides must arrive at the same figure before a signature exist
 """
 
 from lightspeed.bitcoin import (
-    P2TR_OUTPUT_WEIGHT,
     P2WPKH_OUTPUT_WEIGHT,
     P2WSH_OUTPUT_WEIGHT,
     SEGWIT_MARKER_WEIGHT,
@@ -21,7 +20,6 @@ __all__ = [
     "ECDSA_SIGNATURE_SIZE",
     "FUNDING_WITNESS_WEIGHT",
     "HTLC_OUTPUT_WEIGHT",
-    "LSF_OUTPUT_WEIGHT",
     "SCHNORR_SIGNATURE_SIZE",
     "closing_weight",
     "commitment_weight",
@@ -38,7 +36,6 @@ ECDSA_SIGNATURE_SIZE = 2 + (2 + 33) + (2 + 32) + 1  # = 72
 SCHNORR_SIGNATURE_SIZE = 64  # SIGHASH_DEFAULT has no type byte
 
 HTLC_OUTPUT_WEIGHT = P2WSH_OUTPUT_WEIGHT
-LSF_OUTPUT_WEIGHT = P2TR_OUTPUT_WEIGHT
 
 _BOLT3_SIGNATURE_SIZE = 73  # from the time before low S was enforced
 _FUNDING_SCRIPT_SIZE = 1 + 34 + 34 + 1 + 1  # OP_2, two pushed keys, OP_2, OP_CHECKMULTISIG

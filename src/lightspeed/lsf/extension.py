@@ -17,7 +17,6 @@ from lightspeed.channel.onchain import Facts, Remedy
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.turn import Turn
-from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf import children, requests, updates
 from lightspeed.lsf.limits import (
     CHAIN_RULES,
@@ -42,6 +41,7 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.negotiation import LsfParameters, negotiate, offer
 from lightspeed.lsf.proposals import Proposals
 from lightspeed.lsf.resolution import resolve
+from lightspeed.lsf.scripts import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf.state import (
     LsfContent,
     LsfState,

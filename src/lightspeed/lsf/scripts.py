@@ -10,11 +10,20 @@ A leaf's size in bytes is stated with `n(x)` for the size of the shortest push o
 
 from collections.abc import Sequence
 
-from lightspeed.bitcoin import NUMS_H, Op, PublicKey, TaprootOutput, balanced_tree, script
+from lightspeed.bitcoin import (
+    NUMS_H,
+    P2TR_OUTPUT_WEIGHT,
+    Op,
+    PublicKey,
+    TaprootOutput,
+    balanced_tree,
+    script,
+)
 
 __all__ = [
     "CLAIM_LEAF",
     "CLAIM_REFUND_LEAF",
+    "LSF_OUTPUT_WEIGHT",
     "SECRET_SIZE",
     "SPLIT_LEAF",
     "claim_leaf",
@@ -26,6 +35,7 @@ __all__ = [
 ]
 
 SECRET_SIZE = 32
+LSF_OUTPUT_WEIGHT = P2TR_OUTPUT_WEIGHT  # = 172, what a book adds to a commitment
 
 # Indices of leaves in their trees.
 SPLIT_LEAF = 0

@@ -19,7 +19,6 @@ from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import ChannelView, ContentChange, ExtensionStep
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
-from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf.children import EXTENSION_NAME
 from lightspeed.lsf.events import BookClosed, BookSettled, BookUsable
 from lightspeed.lsf.messages import (
@@ -30,6 +29,7 @@ from lightspeed.lsf.messages import (
     Party,
 )
 from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.scripts import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf.state import LsfContent, LsfState, OpenBook
 from lightspeed.payment import ProofRefused, Scheme, check_final, check_secret, final_units
 from lightspeed.units import Sat, msat_to_sat_floor, sat_to_msat
