@@ -13,7 +13,7 @@ import pytest
 from closing_world import FUNDING_SAT, PUSH_SAT, Party, World, closing_world, set_fee_rate
 from lightspeed.bitcoin import FeeRate, Tx, TxIn, TxOut, p2wsh
 from lightspeed.channel.commitment import commitment_fee
-from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
+from lightspeed.lsf.scripts import LSF_OUTPUT_WEIGHT
 from lightspeed.node.closing import CloseKind, CloseState
 from lightspeed.payment import SecretBook
 from lightspeed.units import Sat
