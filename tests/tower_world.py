@@ -11,8 +11,8 @@ from lightspeed.bitcoin import FeeRate, Tx
 from lightspeed.chain import LocalChain, Regtest
 from lightspeed.channel import Phase
 from lightspeed.channel.commitment import commitment_fee
-from lightspeed.channel.weights import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf import PayeeLimits
+from lightspeed.lsf.scripts import LSF_OUTPUT_WEIGHT
 from lightspeed.node.closing import CloseState
 from lightspeed.node.destination import closing_destination
 from lightspeed.node.records import ChannelRecord
