@@ -6,7 +6,7 @@ import pytest
 
 from lightspeed.cli.demo.audit import Audit, Redeemed, WalletChange, audit
 from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
-from lightspeed.cli.demo.trail import Movement, Trail
+from lightspeed.cli.demo.trail import Movement, Role, Trail
 
 PLAN = DemoPlan(calls=25, locks=10, lock_amount_sat=1_000, chain_length=10, conventional_calls=3)
 LOCKS = [bytes([n]) * 32 for n in range(PLAN.locks)]
@@ -23,12 +23,21 @@ REDEEMED = Redeemed(
 )
 
 
-def movement(what: str, owner: Closer | None, fee_sat: int) -> Movement:
-    return Movement(txid="00" * 32, what=what, owner=owner, vbytes=200, fee_sat=fee_sat, height=120)
+def movement(what: str, owner: Closer | None, fee_sat: int, *, role: Role = Role.BOOK) -> Movement:
+    return Movement(
+        txid="00" * 32,
+        what=what,
+        owner=owner,
+        role=role,
+        size_bytes=300,
+        vbytes=200,
+        fee_sat=fee_sat,
+        height=120,
+    )
 
 
 MOVEMENTS = (
-    movement("commitment", None, 300),
+    movement("commitment", None, 300, role=Role.COMMITMENT),
     movement("micropayment transaction", None, 500),
     movement("claim", Closer.PAYEE, 70),
     movement("refund", Closer.PAYER, 110),
@@ -186,3 +195,65 @@ def test_a_conventional_run_is_judged_by_its_invoices() -> None:
     assert found.claimed_sat == 3_000
     short = replace(redeemed, conventional_sat=2_999)
     assert not audited(short, plan=plan, trail=trail, wallets=wallets).ok
+
+
+LADDER = replace(PLAN, scheme=DemoScheme.LADDER)
+SETTLEMENT = movement("settlement transaction", None, 500)
+LADDER_TRAIL = replace(
+    TRAIL,
+    claimed={LOCKS[1]: 2_000},  # rung 2 pays both locks
+    movements=(
+        MOVEMENTS[0],
+        SETTLEMENT,
+        movement("paid locks", Closer.PAYEE, 70, role=Role.SWEEP),
+        movement("unpaid locks", Closer.PAYER, 110, role=Role.SWEEP),
+    ),
+)
+
+
+def test_a_ladder_pays_and_gives_back_with_one_transaction() -> None:
+    found = audited(plan=LADDER, trail=LADDER_TRAIL)
+    assert found.ok, found.faults
+    assert (found.claimed_sat, found.refunded_sat, found.unenforced_sat) == (2_000, 8_000, 500)
+
+
+@pytest.mark.parametrize(
+    "trail",
+    [
+        replace(LADDER_TRAIL, claimed={LOCKS[0]: 1_000}),  # a lower rung than was paid
+        replace(LADDER_TRAIL, claimed={LOCKS[2]: 3_000}),  # a higher one
+        replace(LADDER_TRAIL, claimed={LOCKS[2]: 2_000}),  # by a secret that was not redeemed
+        replace(LADDER_TRAIL, refunded_sat=7_999),
+        replace(LADDER_TRAIL, movements=(*LADDER_TRAIL.movements, SETTLEMENT)),
+        replace(LADDER_TRAIL, waiting_sat=8_000),
+    ],
+)
+def test_any_other_end_of_a_ladder_is_a_fault(trail: Trail) -> None:
+    assert not audited(plan=LADDER, trail=trail).ok
+
+
+def test_a_ladder_without_a_completed_lock_goes_back_whole() -> None:
+    redeemed = replace(
+        REDEEMED,
+        calls_answered=12,
+        calls_served=12,
+        calls_by_units=9,
+        units=9,
+        completed_locks=frozenset(),
+    )
+    refund = movement("refund of the LSF", Closer.PAYER, 110)
+    moved = {Closer.PAYEE: -2_000 + 70, Closer.PAYER: 2_000 + 500}
+    trail = replace(
+        LADDER_TRAIL,
+        movements=(MOVEMENTS[0], refund),
+        claimed={},
+        refunded_sat=10_500,
+        received_sat={who: sat + moved[who] for who, sat in TRAIL.received_sat.items()},
+    )
+    wallets = {
+        who: replace(change, after_sat=change.after_sat + moved[who])
+        for who, change in WALLETS.items()
+    }
+    found = audited(redeemed, plan=LADDER, trail=trail, wallets=wallets)
+    assert found.ok, found.faults
+    assert (found.claimed_sat, found.unenforced_sat) == (0, 900)

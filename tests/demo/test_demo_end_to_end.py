@@ -123,6 +123,52 @@ def test_calls_paid_with_secrets_are_enforced_on_chain(tmp_path: Path, closer: s
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("closer", ["payer", "payee"])
+def test_a_ladder_is_settled_by_one_small_transaction(tmp_path: Path, closer: str) -> None:
+    rungs, amount, length, calls = 6, 8_000, 80, 305
+    completed = calls // length
+    found, shown = demo(
+        tmp_path,
+        *("--scheme", "ladder", "--close", closer, "--calls", str(calls)),
+        *("--locks", str(rungs), "--lock-amount", str(amount), "--chain-length", str(length)),
+        *("--conventional-calls", "0"),
+    )
+    assert found.keys() >= REQUIRED
+    assert found["ok"] is True
+    assert (found["scheme"], found["closed_by"]) == ("ladder", closer)
+    assert (found["locks"], found["chain_length"], found["units"]) == (rungs, length, 480)
+    assert found["calls_paid"] == found["units_redeemed"] == calls
+    assert found["completed_locks"] == completed
+    assert found["payee_claimed_sat"] == completed * amount
+    assert found["payer_refunded_sat"] == (rungs - completed) * amount
+    assert found["unenforced_sat"] == (calls % length) * amount / length
+    assert_no_satoshi_is_missing(found)
+
+    book = [tx for tx in found["transactions"] if tx["role"] == "book"]
+    assert [tx["what"] for tx in book] == ["settlement transaction"]
+    assert book[0]["vbytes"] < 400
+    fees, anchors, received = found["fees_sat"], found["anchors_sat"], found["received_sat"]
+    owed = PUSH_SAT + completed * amount
+    assert received["payee"] == owed - fees["payee"] + anchors["payee"]
+
+    outputs = found["comparison"]
+    assert outputs["ok"] is True
+    assert (outputs["scheme"], outputs["closed_by"]) == ("outputs", closer)
+    assert (outputs["units"], outputs["calls_paid"]) == (480, calls)
+    assert outputs["locks"] == rungs * 8
+    assert_no_satoshi_is_missing(outputs)
+    onchain = found["onchain"]
+    for name, run in (("ladder", found), ("outputs", outputs)):
+        assert onchain[name]["vbytes"] == run["onchain_vbytes"]
+        assert onchain[name]["bytes"] == sum(tx["bytes"] for tx in run["transactions"])
+    assert onchain["ladder"]["book_vbytes"] == book[0]["vbytes"]
+    assert onchain["outputs"]["book_vbytes"] > 10 * onchain["ladder"]["book_vbytes"]
+
+    assert shown.count("402 book-closed") == 2
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.slow
 def test_the_conventional_run_is_the_other_column(tmp_path: Path) -> None:
     found, _ = demo(tmp_path, "--scheme", "conventional", "--calls", "8", "--close", "payee")
     assert found.keys() >= REQUIRED

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lightspeed.cli.demo.plan import Closer
-from lightspeed.cli.demo.trail import StrangeSpend, Trail, follow
+from lightspeed.cli.demo.plan import Closer, DemoScheme
+from lightspeed.cli.demo.trail import Role, StrangeSpend, Trail, follow
 
 SECRET = b"s" * 32
 LOCK_HASH = hashlib.sha256(SECRET).digest()
@@ -48,6 +48,7 @@ class FakeEsplora:
             "txid": txid,
             "vin": vin,
             "vout": vout_json,
+            "size": 500,
             "weight": 801,
             "fee": fee,
             "status": status,
@@ -85,8 +86,13 @@ def with_child(esplora: FakeEsplora) -> FakeEsplora:
     return esplora
 
 
-async def trail(esplora: FakeEsplora, closed_by: Closer = Closer.PAYER) -> Trail:
-    return await follow(esplora, funding_txid="funding", vout=0, closed_by=closed_by)
+async def trail(
+    esplora: FakeEsplora,
+    closed_by: Closer = Closer.PAYER,
+    *,
+    scheme: DemoScheme = DemoScheme.OUTPUTS,
+) -> Trail:
+    return await follow(esplora, funding_txid="funding", vout=0, scheme=scheme, closed_by=closed_by)
 
 
 def claim(txid: str = "claim") -> tuple[str, list[Any], list[Any]]:
@@ -193,6 +199,70 @@ async def test_one_transaction_has_one_owner() -> None:
     esplora.add("both", both, [("v0_p2wpkh", 2_000)])
     with pytest.raises(StrangeSpend):
         await trail(esplora)
+
+
+def settled(*outputs: tuple[str, int]) -> FakeEsplora:
+    """A ladder's settlement transaction, by default with an output for each side."""
+    esplora = closed_channel()
+    outputs = outputs or (("v1_p2tr", 1_000), ("v1_p2tr", 1_500), ("anchor", 240))
+    witness = ["aa", "bb", SECRET.hex(), "cc", "dd"]
+    esplora.add("settlement", [("commitment", 3, witness)], list(outputs))
+    return esplora
+
+
+async def settled_trail(esplora: FakeEsplora) -> Trail:
+    return await trail(esplora, scheme=DemoScheme.LADDER)
+
+
+async def test_a_settlement_pays_the_payee_first_and_gives_back_the_rest() -> None:
+    esplora = settled()
+    esplora.add("paid", [("settlement", 0, ["aa"])], [("v0_p2wpkh", 900, PAYEE_SCRIPT)])
+    esplora.add("unpaid", [("settlement", 1, ["aa"])], [("v0_p2wpkh", 1_400, PAYER_SCRIPT)])
+    found = await settled_trail(esplora)
+    assert (found.claimed, found.refunded_sat) == ({LOCK_HASH: 1_000}, 1_500)
+    assert found.received_sat == {Closer.PAYEE: 900, Closer.PAYER: 1_400}
+    assert [movement.what for movement in found.of(Role.BOOK)] == ["settlement transaction"]
+    assert [movement.what for movement in found.of(Role.SWEEP)] == ["paid locks", "unpaid locks"]
+    assert found.left_sat == 660 + 240
+    assert found.waiting_sat == 1_000 + 5_000  # the balances
+    assert (found.size_bytes, found.vbytes) == (4 * 500, 4 * 201)
+
+
+async def test_a_settlement_of_every_lock_gives_nothing_back() -> None:
+    found = await settled_trail(settled(("v1_p2tr", 2_500), ("anchor", 240)))
+    assert (found.claimed, found.refunded_sat) == ({LOCK_HASH: 2_500}, 0)
+
+
+async def test_what_a_settlement_paid_waits_for_its_owner() -> None:
+    found = await settled_trail(settled())
+    assert (found.claimed, found.refunded_sat) == ({LOCK_HASH: 1_000}, 1_500)
+    assert found.waiting_sat == 1_000 + 1_500 + 6_000
+
+
+async def test_a_claim_is_the_books_even_with_a_balance_beside_it() -> None:
+    esplora = with_child(closed_channel())
+    _, inputs, outputs = claim()
+    esplora.add("claim", [*inputs, ("commitment", 2, ["aa", TO_REMOTE])], outputs)
+    found = await trail(esplora)
+    assert [m.what for m in found.of(Role.COMMITMENT)] == ["commitment"]
+    assert [m.what for m in found.of(Role.BOOK)] == [
+        "micropayment transaction",
+        "claim, sweep of the balance",
+    ]
+    assert found.of(Role.SWEEP) == ()
+
+
+@pytest.mark.parametrize("witness", [["aa", "bb", "cc"], ["aa", SECRET.hex(), "bb", "cc"]])
+async def test_a_settlement_is_not_spent_by_a_script(witness: list[str]) -> None:
+    esplora = settled()
+    esplora.add("strange", [("settlement", 0, witness)], [("v0_p2wpkh", 900)])
+    with pytest.raises(StrangeSpend):
+        await settled_trail(esplora)
+
+
+async def test_a_settlement_has_two_parties() -> None:
+    with pytest.raises(StrangeSpend):
+        await settled_trail(settled(*[("v1_p2tr", 800)] * 3))
 
 
 async def test_an_open_channel_has_no_trail() -> None:

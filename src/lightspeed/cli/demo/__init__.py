@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
+from lightspeed.cli.demo.plan import BOOK_SIZES, Closer, DemoPlan, DemoScheme
 
 __all__ = ["command"]
 
@@ -23,13 +23,22 @@ def command(
     json_file: Annotated[
         Path, typer.Option("--json", dir_okay=False, help="Where the numbers go.")
     ] = Path("build/demo.json"),
-    locks: Annotated[int, typer.Option(min=1, help="Of the book.")] = _DEFAULTS.locks,
+    locks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the book.", show_default="1,000; for a ladder 125"),
+    ] = None,
     lock_amount: Annotated[
-        int, typer.Option(min=1, help="Sat per lock.")
-    ] = _DEFAULTS.lock_amount_sat,
+        int | None,
+        typer.Option(min=1, help="Sat per lock.", show_default="1,000; for a ladder 8,000"),
+    ] = None,
     chain_length: Annotated[
-        int, typer.Option(min=1, help="Units per lock; a call costs one.")
-    ] = _DEFAULTS.chain_length,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Units per lock; a call costs one.",
+            show_default="100; for a ladder 8,000",
+        ),
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -46,17 +55,19 @@ def command(
     """Open a channel, make paid calls, close it by force, count the money.
 
     Starts a regtest chain, two nodes and an API server on this machine, and stops them at the
-    end. Ends with status 1 if a balance is off by a satoshi.
+    end. Ends with status 1 if a balance is off by a satoshi. A ladder is followed by the same
+    calls from a book of scheme outputs, in a channel of its own, so that both closes are on chain.
     """
     from lightspeed.cli.demo.show import show_demo
 
+    size = BOOK_SIZES.get(scheme, BOOK_SIZES[DemoScheme.OUTPUTS])
     plan = DemoPlan(
         scheme=scheme,
         calls=calls,
         closer=close,
-        locks=locks,
-        lock_amount_sat=lock_amount,
-        chain_length=chain_length,
+        locks=locks or size.locks,
+        lock_amount_sat=lock_amount or size.lock_amount_sat,
+        chain_length=chain_length or size.chain_length,
         clients=clients,
         conventional_calls=conventional_calls,
     )

@@ -2,14 +2,15 @@
 
 Only completed locks count on chain: the units of a lock whose secret was not revealed cannot be
 enforced, which the exposure rule bounds below one lock and the window. Whatever the calls paid
-beyond the last completed lock stays with the payer.
+beyond the last completed lock stays with the payer. In a ladder the rung of the last completed
+lock pays all of them, and the rest comes back in the same transaction.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lightspeed.cli.demo.plan import MSAT_PER_SAT, Closer, DemoPlan, DemoScheme
-from lightspeed.cli.demo.trail import Trail
+from lightspeed.cli.demo.trail import Role, Trail
 
 __all__ = ["Audit", "Check", "Redeemed", "WalletChange", "audit"]
 
@@ -125,16 +126,19 @@ def audit(
         )
     claimed_sat = sum(trail.claimed.values())
     foreign = sum(lock not in redeemed.completed_locks for lock in trail.claimed)
+    ladder = plan.scheme is DemoScheme.LADDER
     checks += [
         Check("units redeemed, one per call", redeemed.calls_by_units, redeemed.units),
         Check(
-            "claimed: completed locks x lock amount",
+            f"{'paid' if ladder else 'claimed'}: completed locks x lock amount",
             completed * plan.lock_amount_sat,
             claimed_sat,
         ),
-        Check("claims without a redeemed secret", 0, foreign),
+        Check("secrets on chain that were not redeemed", 0, foreign),
         _refund(plan, completed, trail),
     ]
+    if ladder:
+        checks.append(Check("transactions for all the locks", 1, len(trail.of(Role.BOOK))))
     paid_sat = redeemed.units * plan.unit_msat / MSAT_PER_SAT
     return Audit(
         checks=tuple(checks),
@@ -149,4 +153,5 @@ def _refund(plan: DemoPlan, completed: int, trail: Trail) -> Check:
     if not completed:
         return Check("refunded: the whole LSF", trail.lsf_sat, trail.refunded_sat)
     rest_sat = (plan.locks - completed) * plan.lock_amount_sat
-    return Check("refunded: other locks x lock amount", rest_sat, trail.refunded_sat)
+    verb = "given back" if plan.scheme is DemoScheme.LADDER else "refunded"
+    return Check(f"{verb}: other locks x lock amount", rest_sat, trail.refunded_sat)

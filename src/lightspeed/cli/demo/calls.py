@@ -14,7 +14,7 @@ from lightspeed.cli.demo.plan import MSAT_PER_SAT
 from lightspeed.cli.demo.processes import child_command
 from lightspeed.cli.demo.report import Measured
 from lightspeed.errors import RemoteError
-from lightspeed.http import PaymentRejected
+from lightspeed.http import Payer, PaymentRejected
 from lightspeed.http.client import LightspeedAuth, payment_of
 
 __all__ = [
@@ -38,12 +38,12 @@ class LoadFailed(RemoteError):
     """The process that makes the calls ended; the text has what it said."""
 
 
-async def first_call(house: House) -> str:
+async def first_call(house: House, book_id: str) -> str:
     """As in the README: a client that is told the price by a 402, and pays it.
 
     Returns what happened, for people.
     """
-    auth = LightspeedAuth(house.payer_store)
+    auth = LightspeedAuth(Payer(house.payer_store, book_id=bytes.fromhex(book_id)))
     try:
         async with httpx.AsyncClient(auth=auth, base_url=house.origin) as client:
             response = await _paid(client, "/v1/square/1")
@@ -70,9 +70,9 @@ async def _paid(client: httpx.AsyncClient, path: str) -> httpx.Response:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def call_after_the_end(house: House) -> str:
+async def call_after_the_end(house: House, book_id: str) -> str:
     """One more call once the channel is being closed: which problem it gets."""
-    auth = LightspeedAuth(house.payer_store)
+    auth = LightspeedAuth(Payer(house.payer_store, book_id=bytes.fromhex(book_id)))
     try:
         async with httpx.AsyncClient(auth=auth, base_url=house.origin) as client:
             response = await client.get("/v1/square/0")

@@ -4,7 +4,7 @@ The demo only mines. What is published, claimed and refunded is the nodes' own d
 """
 
 from lightspeed.cli.demo.house import House, until
-from lightspeed.cli.demo.plan import Closer
+from lightspeed.cli.demo.plan import Closer, DemoScheme
 from lightspeed.cli.demo.trail import Trail, follow
 
 __all__ = ["Ending"]
@@ -31,12 +31,13 @@ class Ending:
         self._commitment_txid = await self._spender(self._funding_txid, self._vout, "commitment")
         return await self._house.mine()
 
-    async def micropayment(self, commitment_height: int) -> int:
+    async def child(self, commitment_height: int) -> int:
         """The payee's node publishes the child as soon as its delay allows. Returns its height."""
         plan = self._house.plan
         delay = 1 if plan.closer is Closer.PAYER else plan.to_self_delay_blocks
         await self._mine_up_to(commitment_height + delay - 1)
-        what = "micropayment transaction"
+        ladder = plan.scheme is DemoScheme.LADDER
+        what = "settlement transaction" if ladder else "micropayment transaction"
         self._child_txid = await self._spender(self._commitment_txid, await self._lsf_vout(), what)
         return await self._house.mine()
 
@@ -74,6 +75,7 @@ class Ending:
             self._house.chain,
             funding_txid=self._funding_txid,
             vout=self._vout,
+            scheme=self._house.plan.scheme,
             closed_by=self._house.plan.closer,
         )
 

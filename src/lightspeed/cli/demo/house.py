@@ -12,18 +12,20 @@ import aiohttp
 
 from lightspeed.bitcoin import PublicKey
 from lightspeed.cli.demo.counts import Counts
-from lightspeed.cli.demo.plan import Closer, DemoPlan
+from lightspeed.cli.demo.plan import MSAT_PER_SAT, Closer, DemoPlan
 from lightspeed.cli.demo.processes import Processes, free_ports
 from lightspeed.cli.demo.server import ServerOrder
 from lightspeed.cli.errors import NodeUnreachable
 from lightspeed.cli.regtest_client import RegtestClient
 from lightspeed.errors import LightspeedError, LocalError
 from lightspeed.lsf import Party
+from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.api import api_token
 from lightspeed.node.client import NodeApiError, NodeClient
 from lightspeed.node.config import LightspeedConfig, NodeConfig
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.service import init_node
+from lightspeed.payment import default_window
 
 __all__ = ["House", "TookTooLong", "open_house", "until"]
 
@@ -155,7 +157,14 @@ async def open_house(
         await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
         nodes = {}
         for who in Closer:
-            config = _node_config(who, plan, folder, chain_port=chain_port, origin=served_at)
+            config = _node_config(
+                who,
+                plan,
+                folder,
+                chain_port=chain_port,
+                origin=served_at,
+                settles=origin is not None,
+            )
             config = replace(config, listen_port=node_ports.pop(), api_port=node_ports.pop())
             init_node(config)
             client = NodeClient(_url(config.api_port), api_token(config.token_path))
@@ -204,6 +213,12 @@ async def _answers(question: Callable[[], Awaitable[object]]) -> bool:
     return True
 
 
+def _exposure_sat(plan: DemoPlan) -> int:
+    """What the payee serves at most before the chain would enforce it, rounded up."""
+    units = min(plan.units, plan.chain_length + default_window(plan.chain_length))
+    return -(-units * plan.unit_msat // MSAT_PER_SAT)
+
+
 def _path(config: NodeConfig, name: str) -> Path:
     path = getattr(config.lightspeed, name)
     assert isinstance(path, Path)
@@ -219,8 +234,9 @@ def _url(port: int) -> str:
 
 
 def _node_config(
-    who: Closer, plan: DemoPlan, folder: Path, *, chain_port: int, origin: str
+    who: Closer, plan: DemoPlan, folder: Path, *, chain_port: int, origin: str, settles: bool
 ) -> NodeConfig:
+    """Of a payee that does not settle all is left to the chain, however much was paid."""
     data_dir = folder / who.value
     if who is Closer.PAYER:
         lightspeed = LightspeedConfig(
@@ -228,8 +244,13 @@ def _node_config(
         )
     else:
         lightspeed = LightspeedConfig(
-            parties=frozenset({Party.PAYEE}), origins=(origin,), ledger=data_dir / "ledger.sqlite"
+            parties=frozenset({Party.PAYEE}),
+            origins=(origin,),
+            ledger=data_dir / "ledger.sqlite",
+            max_exposure_sat=max(DEFAULT_MAX_EXPOSURE_SAT, _exposure_sat(plan)),
         )
+        if not settles:
+            lightspeed = replace(lightspeed, settle_at_sat=0, settle_after_seconds=0.0)
     return NodeConfig(
         data_dir=data_dir,
         esplora_url=_url(chain_port),

@@ -15,11 +15,11 @@ _PAYEE_WALLET_SAT = 100_000
 """For bumping, should it be needed."""
 
 
-async def fund_wallets(house: House, screen: Screen) -> dict[Closer, int]:
-    """Coins from the faucet; what each wallet then has."""
+async def fund_wallets(house: House, screen: Screen, *, channels: int = 1) -> None:
+    """Coins from the faucet, enough for so many channels."""
     amounts = {
-        Closer.PAYER: house.plan.capacity_sat + _SPARE_SAT,
-        Closer.PAYEE: _PAYEE_WALLET_SAT,
+        Closer.PAYER: channels * (house.plan.capacity_sat + _SPARE_SAT),
+        Closer.PAYEE: channels * _PAYEE_WALLET_SAT,
     }
     with screen.step("Coins from the regtest's faucet for both wallets"):
         for who, amount_sat in amounts.items():
@@ -30,7 +30,6 @@ async def fund_wallets(house: House, screen: Screen) -> dict[Closer, int]:
             return await confirmed_sat(house) == amounts
 
         await until(have_them, what="coins in both wallets")
-    return amounts
 
 
 async def confirmed_sat(house: House) -> dict[Closer, int]:
@@ -52,7 +51,8 @@ async def open_channel(house: House, screen: Screen) -> ChannelView:
 
         async def usable() -> bool:
             views = [await node.client.channels() for node in house.nodes.values()]
-            return all(view.usable for channels in views for view in channels)
+            ours = [v for vs in views for v in vs if v.channel_id == opened.channel_id]
+            return len(ours) == len(views) and all(view.usable for view in ours)
 
         await until(usable, what="usable channel")
         step.say(f"funding transaction {opened.funding_txid}, {plan.minimum_depth} blocks deep")
@@ -72,9 +72,11 @@ async def open_book(house: House, screen: Screen, channel_id: str) -> str:
             chain_length=plan.chain_length,
             lock_amount_sat=plan.lock_amount_sat,
             origins=[house.origin],
+            scheme=plan.scheme.value,
             refund_delay_blocks=plan.refund_delay_blocks,
         )
-        step.say(f"book {book.book_id}, agreed in {time.monotonic() - began:.1f} s")
+        seconds = time.monotonic() - began
+        step.say(f"book {book.book_id}, scheme {book.scheme}, agreed in {seconds:.1f} s")
     return book.book_id
 
 

@@ -1,23 +1,29 @@
 """What one run of the demo does: its numbers, checked before anything is started."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from lightspeed.cli.errors import UsageError
 
-__all__ = ["Closer", "DemoPlan", "DemoScheme"]
+__all__ = ["BOOK_SIZES", "BookSize", "Closer", "DemoPlan", "DemoScheme"]
 
 MSAT_PER_SAT = 1_000
 _RESERVE_SAT = 50_000
 """Kept by the payer: channel reserve (1 % of the channel) and the rising fee of a commitment."""
 _FEE_SAT_PER_LOCK = 50
 """Of the micropayment transaction, paid from the LSF: 43 vB each, and some room."""
+_MIN_LOCK_AMOUNT_SAT = 330
+_MAX_CHAIN_LENGTH = 65_535
+_MAX_RUNGS = 127
+_COMPARED_LOCKS = 1_000
+_COMPARED_LOCK_AMOUNT_SAT = 1_000
 
 
 class DemoScheme(Enum):
     """How the calls are paid."""
 
     OUTPUTS = "outputs"
+    LADDER = "ladder"
     CONVENTIONAL = "conventional"
 
 
@@ -33,6 +39,22 @@ class Closer(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BookSize:
+    """How a book is divided."""
+
+    locks: int
+    lock_amount_sat: int
+    chain_length: int
+
+
+BOOK_SIZES = {
+    DemoScheme.OUTPUTS: BookSize(locks=1_000, lock_amount_sat=1_000, chain_length=100),
+    DemoScheme.LADDER: BookSize(locks=125, lock_amount_sat=8_000, chain_length=8_000),
+}
+"""Unless something else is asked for. The ladder's: 1,000,000 units in at most 127 locks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoPlan:
     """Raises `UsageError` for numbers that do not go together."""
 
@@ -42,9 +64,9 @@ class DemoPlan:
     capacity_sat: int = 5_000_000
     push_sat: int = 50_000
     """To the payee when the channel opens: its own output has to stand above dust."""
-    locks: int = 1_000
-    lock_amount_sat: int = 1_000
-    chain_length: int = 100
+    locks: int = BOOK_SIZES[DemoScheme.OUTPUTS].locks
+    lock_amount_sat: int = BOOK_SIZES[DemoScheme.OUTPUTS].lock_amount_sat
+    chain_length: int = BOOK_SIZES[DemoScheme.OUTPUTS].chain_length
     clients: int = 32
     """Calls in flight."""
     conventional_calls: int = 100
@@ -58,7 +80,17 @@ class DemoPlan:
     def __post_init__(self) -> None:
         _require(self.calls >= 1, "at least one call has to be made")
         _require(self.clients >= 1, "at least one client is needed")
-        if self.scheme is DemoScheme.OUTPUTS:
+        if self.scheme is DemoScheme.LADDER:
+            _require(self.locks <= _MAX_RUNGS, f"a ladder has at most {_MAX_RUNGS} locks")
+        if self.has_book:
+            _require(
+                self.lock_amount_sat >= _MIN_LOCK_AMOUNT_SAT,
+                f"a lock of less than {_MIN_LOCK_AMOUNT_SAT} sat would be dust",
+            )
+            _require(
+                self.chain_length <= _MAX_CHAIN_LENGTH,
+                f"a lock has at most {_MAX_CHAIN_LENGTH:,} units",
+            )
             _require(
                 self.calls <= self.units,
                 f"{self.calls:,} calls are more than the {self.units:,} units of the book "
@@ -69,11 +101,43 @@ class DemoPlan:
                 self.lock_amount_sat * MSAT_PER_SAT % self.chain_length == 0,
                 "a unit must be worth a whole number of msat",
             )
-        most = self.capacity_sat - self.push_sat - _RESERVE_SAT - self._book_sat
+        most = self.capacity_sat - self.push_sat - _RESERVE_SAT
+        _require(
+            self._book_sat <= most,
+            f"the book needs {self._book_sat:,} sat with its fees, the channel has {most:,} for it",
+        )
+        most -= self._book_sat
         _require(
             self.conventional_sat <= most,
             f"{self._invoices:,} conventional calls of {self.conventional_price_sat:,} sat "
-            f"need {self.conventional_sat:,} sat, the channel has {max(most, 0):,} for them",
+            f"need {self.conventional_sat:,} sat, the channel has {most:,} for them",
+        )
+
+    @property
+    def has_book(self) -> bool:
+        """Whether the calls are paid with secrets."""
+        return self.scheme is not DemoScheme.CONVENTIONAL
+
+    @property
+    def comparison(self) -> "DemoPlan | None":
+        """What runs after a ladder: the same calls, from a book of scheme outputs.
+
+        As much in it, in as many units, but of more locks where the numbers allow it. A ladder
+        has few, which makes them large; nothing keeps scheme outputs from small ones.
+        """
+        if self.scheme is not DemoScheme.LADDER:
+            return None
+        amount, length = self.lock_amount_sat, self.chain_length
+        most = min(_COMPARED_LOCKS // self.locks, amount // _COMPARED_LOCK_AMOUNT_SAT)
+        divides = (n for n in range(most, 1, -1) if amount % n == length % n == 0)
+        parts = next(divides, 1)
+        return replace(
+            self,
+            scheme=DemoScheme.OUTPUTS,
+            locks=self.locks * parts,
+            lock_amount_sat=amount // parts,
+            chain_length=length // parts,
+            conventional_calls=0,
         )
 
     @property
@@ -96,8 +160,10 @@ class DemoPlan:
 
     @property
     def _book_sat(self) -> int:
-        if self.scheme is DemoScheme.CONVENTIONAL:
+        if not self.has_book:
             return 0
+        if self.comparison is not None:  # divided further, it needs more than the ladder
+            return self.comparison._book_sat
         return self.locks * (self.lock_amount_sat + _FEE_SAT_PER_LOCK)
 
 

@@ -9,13 +9,26 @@ from rich.text import Text
 
 from lightspeed.cli.demo.audit import Audit
 from lightspeed.cli.demo.counts import Counts, PerCall
-from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
-from lightspeed.cli.demo.trail import Movement, Trail
+from lightspeed.cli.demo.plan import Closer, DemoPlan
+from lightspeed.cli.demo.trail import Movement, Role, Trail
 
-__all__ = ["DemoResult", "Measured", "document", "show_balances", "show_table", "show_trail"]
+__all__ = [
+    "DemoResult",
+    "Measured",
+    "document",
+    "show_balances",
+    "show_closes",
+    "show_table",
+    "show_trail",
+]
 
 _PAPER_CONVENTIONAL = ("6 or more", "3", "4", "1")  # Paper 1.2
 _PAPER_LIGHTSPEED = ("0", "0", "0", "0")  # Paper 2.1.2
+_ROLES = {
+    Role.COMMITMENT: "commitment",
+    Role.BOOK: "paying and giving back the locks",
+    Role.SWEEP: "into the wallets",
+}
 _ROWS = ("signatures", "node messages", "local calls", "extra requests")
 
 
@@ -64,25 +77,44 @@ class DemoResult:
     calls_paid: int
     units_redeemed: int
     completed_locks: int
-    outputs: Measured | None
+    lightspeed: Measured | None
+    """Calls paid with secrets."""
     conventional: Measured | None
     trail: Trail
     audit: Audit
     seconds: float
+    comparison: "DemoResult | None" = None
+    """The same calls by another scheme, in another channel."""
 
     @property
     def main(self) -> Measured:
         """Of the scheme that was asked for."""
-        by_outputs = self.plan.scheme is DemoScheme.OUTPUTS
-        measured = self.outputs if by_outputs else self.conventional
+        measured = self.lightspeed if self.plan.has_book else self.conventional
         assert measured is not None
         return measured
+
+    @property
+    def runs(self) -> "tuple[DemoResult, ...]":
+        """This one, and the one that it is compared with."""
+        return (self,) if self.comparison is None else (self, self.comparison)
+
+    @property
+    def ok(self) -> bool:
+        """No balance is off, of any channel."""
+        return all(run.audit.ok for run in self.runs)
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """By scheme."""
+        found = {run.plan.scheme.value: run.lightspeed for run in self.runs}
+        found["conventional"] = self.conventional
+        return {name: measured for name, measured in found.items() if measured is not None}
 
 
 def document(result: DemoResult) -> dict[str, Any]:
     """Sums in sat unless the name says otherwise."""
     plan, trail, audit = result.plan, result.trail, result.audit
-    has_book = plan.scheme is DemoScheme.OUTPUTS
+    has_book = plan.has_book
     per_call = result.main.per_call
     return {
         "scheme": plan.scheme.value,
@@ -102,8 +134,9 @@ def document(result: DemoResult) -> dict[str, Any]:
         "payer_refunded_sat": audit.refunded_sat,
         "unenforced_sat": audit.unenforced_sat,
         "onchain_vbytes": trail.vbytes,
+        "onchain": {run.plan.scheme.value: _onchain_document(run) for run in result.runs},
         "closed_by": plan.closer.value,
-        "ok": audit.ok,
+        "ok": result.ok,
         "capacity_sat": trail.capacity_sat,
         "push_sat": plan.push_sat,
         "received_sat": {owner.value: trail.received_sat[owner] for owner in Closer},
@@ -120,16 +153,30 @@ def document(result: DemoResult) -> dict[str, Any]:
             {"what": c.what, "expected": c.expected, "found": c.found, "ok": c.ok}
             for c in audit.checks
         ],
-        "measured": {
-            name: measured.document()
-            for name, measured in (
-                ("outputs", result.outputs),
-                ("conventional", result.conventional),
-            )
-            if measured is not None
-        },
+        "measured": {name: measured.document() for name, measured in result.measured.items()},
         "seconds": round(result.seconds, 1),
+        **({} if result.comparison is None else {"comparison": document(result.comparison)}),
     }
+
+
+def _onchain_document(run: DemoResult) -> dict[str, Any]:
+    """What the close of one scheme's channel took of the chain."""
+    plan, trail = run.plan, run.trail
+    return {
+        "locks": plan.locks if plan.has_book else 0,
+        "units": plan.units if plan.has_book else 0,
+        "calls_paid": run.calls_paid,
+        "bytes": trail.size_bytes,
+        "vbytes": trail.vbytes,
+        "vbytes_per_call": round(trail.vbytes / run.calls_paid, 4),
+        "transactions": len(trail.movements),
+        **{f"{role.value}_transactions": len(trail.of(role)) for role in Role},
+        **{f"{role.value}_vbytes": _vbytes(trail, role) for role in Role},
+    }
+
+
+def _vbytes(trail: Trail, role: Role) -> int:
+    return sum(movement.vbytes for movement in trail.of(role))
 
 
 def _movement_document(movement: Movement) -> dict[str, Any]:
@@ -137,6 +184,8 @@ def _movement_document(movement: Movement) -> dict[str, Any]:
         "txid": movement.txid,
         "what": movement.what,
         "of": "channel" if movement.owner is None else movement.owner.value,
+        "role": movement.role.value,
+        "bytes": movement.size_bytes,
         "vbytes": movement.vbytes,
         "fee_sat": movement.fee_sat,
         "height": movement.height,
@@ -172,12 +221,35 @@ def show_table(result: DemoResult, console: Console) -> None:
     if result.conventional is not None:
         columns.append(("conventional,\npaper", (*_PAPER_CONVENTIONAL, "")))
         columns.append(("conventional,\nmeasured", _column(result.conventional)))
-    if result.outputs is not None:
+    if result.lightspeed is not None:
         columns.append(("Lightspeed,\npaper", (*_PAPER_LIGHTSPEED, "")))
-        columns.append(("Lightspeed,\nmeasured", _column(result.outputs)))
+    for run in result.runs:
+        if run.lightspeed is not None:
+            columns.append((f"{run.plan.scheme.value},\nmeasured", _column(run.lightspeed)))
     grid = _grid("per paid call", *(name for name, _ in columns), left=(0,))
     for row, name in enumerate((*_ROWS, "calls per second")):
         grid.add_row(name, *(cells[row] for _, cells in columns))
+    console.print(grid)
+
+
+def show_closes(result: DemoResult, console: Console) -> None:
+    """What each scheme's close took of the chain, side by side."""
+    runs = result.runs
+    grid = _grid("mined", *(run.plan.scheme.value for run in runs), left=(0,))
+
+    def row(name: str, *cells: str) -> None:
+        grid.add_row(name, *cells)
+
+    row("paid calls", *(f"{run.calls_paid:,}" for run in runs))
+    row("units in the book", *(f"{run.plan.units:,}" for run in runs))
+    row("locks in the book", *(f"{run.plan.locks:,}" for run in runs))
+    for role, name in _ROLES.items():
+        numbers = [(len(run.trail.of(role)), _vbytes(run.trail, role)) for run in runs]
+        row(f"{name}: transactions", *(f"{count:,}" for count, _ in numbers))
+        row(f"{name}: vbytes", *(f"{vbytes:,}" for _, vbytes in numbers))
+    row("all transactions: bytes", *(f"{run.trail.size_bytes:,}" for run in runs))
+    row("all transactions: vbytes", *(f"{run.trail.vbytes:,}" for run in runs))
+    row("vbytes per paid call", *(f"{run.trail.vbytes / run.calls_paid:.3f}" for run in runs))
     console.print(grid)
 
 

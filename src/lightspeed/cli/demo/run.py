@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from lightspeed.cli.demo.audit import Redeemed, WalletChange, audit
@@ -43,37 +44,53 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
         screen.heading("Setting up")
         with screen.step("A regtest chain, the payer's node, the payee's node, an API server"):
             house = await stack.enter_async_context(open_house(plan, folder))
-        before = await fund_wallets(house, screen)
-        channel = await open_channel(house, screen)
-        conventional = outputs = None
-        book_id = None
-        if plan.scheme is DemoScheme.CONVENTIONAL:
-            conventional = await _pay_with_invoices(house, screen, plan.calls)
-        else:
-            if plan.conventional_calls:
-                conventional = await _pay_with_invoices(house, screen, plan.conventional_calls)
-            screen.heading("Lightspeed")
-            book_id = await open_book(house, screen, channel.channel_id)
-            with screen.step("The first call, as any client would make it") as step:
-                step.say(await first_call(house))
-            outputs = await _pay_with_secrets(house, screen, book_id)
-        answered = (conventional.calls if conventional else 0) + (plan.calls if outputs else 0)
-        trail = await _close(house, screen, channel, book_id)
-        redeemed = await _redeemed(house, book_id, answered, conventional)
-        funding = await house.chain.transaction(channel.funding_txid)
-        found = audit(
-            plan,
-            redeemed,
-            trail=trail,
-            wallets=await _wallets(house, before, trail, funding_fee_sat=funding["fee"]),
-            funding_fee_sat=funding["fee"],
-        )
+        await fund_wallets(house, screen, channels=2 if plan.comparison else 1)
+        result = await _life_of_a_channel(house, screen)
+        if plan.comparison is not None:
+            screen.heading("For comparison: the same calls from a book of scheme outputs")
+            compared = await _life_of_a_channel(replace(house, plan=plan.comparison), screen)
+            result = replace(result, comparison=compared)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+async def _life_of_a_channel(house: House, screen: Screen) -> DemoResult:
+    """Opened, paid with, closed by force, audited."""
+    plan = house.plan
+    began = time.monotonic()
+    before = await confirmed_sat(house)
+    served_before = await house.served()
+    channel = await open_channel(house, screen)
+    conventional = lightspeed = None
+    book_id = None
+    if not plan.has_book:
+        conventional = await _pay_with_invoices(house, screen, plan.calls)
+    else:
+        if plan.conventional_calls:
+            conventional = await _pay_with_invoices(house, screen, plan.conventional_calls)
+        screen.heading(f"Lightspeed, scheme {plan.scheme.value}")
+        book_id = await open_book(house, screen, channel.channel_id)
+        with screen.step("The first call, as any client would make it") as step:
+            step.say(await first_call(house, book_id))
+        lightspeed = await _pay_with_secrets(house, screen, book_id)
+    answered = (conventional.calls if conventional else 0) + (plan.calls if lightspeed else 0)
+    trail = await _close(house, screen, channel, book_id)
+    redeemed = await _redeemed(
+        house, book_id, answered, conventional, served=await house.served() - served_before
+    )
+    funding = await house.chain.transaction(channel.funding_txid)
+    found = audit(
+        plan,
+        redeemed,
+        trail=trail,
+        wallets=await _wallets(house, before, trail, funding_fee_sat=funding["fee"]),
+        funding_fee_sat=funding["fee"],
+    )
     return DemoResult(
         plan=plan,
         calls_paid=plan.calls,
         units_redeemed=redeemed.units,
         completed_locks=len(redeemed.completed_locks),
-        outputs=outputs,
+        lightspeed=lightspeed,
         conventional=conventional,
         trail=trail,
         audit=found,
@@ -82,7 +99,7 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
 
 
 async def _pay_with_invoices(house: House, screen: Screen, calls: int) -> Measured:
-    if house.plan.scheme is DemoScheme.OUTPUTS:
+    if house.plan.has_book:
         screen.heading("For comparison: the conventional payment, one invoice per call")
     else:
         screen.heading("The conventional payment: one invoice per call")
@@ -137,16 +154,25 @@ async def _claim_and_refund(
         with screen.step("No lock was completed: the payer's node takes back everything"):
             await ending.whole_refund(commitment_height)
         return
-    with screen.step("The payee's node publishes the micropayment transaction") as step:
-        child_height = await ending.micropayment(commitment_height)
+    ladder = plan.scheme is DemoScheme.LADDER
+    kind = "settlement" if ladder else "micropayment"
+    left = plan.locks - len(completed)
+    with screen.step(f"The payee's node publishes the {kind} transaction") as step:
+        child_height = await ending.child(commitment_height)
         step.say(f"mined at height {child_height}")
+        if ladder:
+            step.say(
+                f"it pays {len(completed):,} locks, {len(completed) * plan.lock_amount_sat:,} sat, "
+                f"and gives {left:,} back, {left * plan.lock_amount_sat:,} sat"
+            )
     if plan.calls < plan.units:
         with screen.step("One more call, with the next secret") as step:
-            step.say(f"refused: 402 {await call_after_the_end(house)}")
+            step.say(f"refused: 402 {await call_after_the_end(house, book_id)}")
+    if ladder:
+        return
     with screen.step(f"The payee's node claims {len(completed):,} locks") as step:
         height = await ending.claims(len(completed))
         step.say(f"mined at height {height}: {len(completed) * plan.lock_amount_sat:,} sat")
-    left = plan.locks - len(completed)
     if left:
         with screen.step(
             f"After {plan.refund_delay_blocks} blocks the payer's node takes back {left:,} locks"
@@ -166,7 +192,12 @@ async def _completed_locks(house: House, book_id: str) -> frozenset[bytes]:
 
 
 async def _redeemed(
-    house: House, book_id: str | None, answered: int, conventional: Measured | None
+    house: House,
+    book_id: str | None,
+    answered: int,
+    conventional: Measured | None,
+    *,
+    served: int,
 ) -> Redeemed:
     conventional_calls = conventional.calls if conventional else 0
     units = 0
@@ -180,7 +211,7 @@ async def _redeemed(
             await ledger.aclose()
     return Redeemed(
         calls_answered=answered,
-        calls_served=await house.served(),
+        calls_served=served,
         calls_by_units=answered - conventional_calls,
         units=units,
         completed_locks=completed,

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightspeed.cli.demo.audit import Audit
-from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan, DemoScheme
+from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan
 from lightspeed.cli.demo.processes import run_until_asked_to_end
 from lightspeed.cli.demo.report import (
     DemoResult,
     document,
     show_balances,
+    show_closes,
     show_table,
     show_trail,
 )
@@ -30,28 +30,35 @@ def show_demo(plan: DemoPlan, *, folder: Path | None, json_file: Path) -> None:
     console = stdout()
     screen = Screen(console)
     result = run_until_asked_to_end(run_demo(plan, screen, folder=folder))
-    screen.heading("The close on chain")
-    show_trail(result.trail, console)
-    screen.heading("The money, to the satoshi")
-    show_balances(result.audit, console)
-    _explain(result, console)
+    for run in result.runs:
+        of = f", scheme {run.plan.scheme.value}" if result.comparison else ""
+        screen.heading(f"The close on chain{of}")
+        show_trail(run.trail, console)
+        screen.heading(f"The money, to the satoshi{of}")
+        show_balances(run.audit, console)
+        _explain(run, console)
+    if result.comparison is not None:
+        screen.heading("What the two closes took of the chain")
+        show_closes(result, console)
+        _explain_closes(result, result.comparison, console)
     screen.heading("What a paid call costs besides itself")
     show_table(result, console)
     _explain_table(result, console)
     json_file.parent.mkdir(parents=True, exist_ok=True)
     json_file.write_text(json.dumps(document(result), indent=2) + "\n")
     console.print(f"\n{result.seconds:.0f} s in all; the numbers are in {json_file}")
-    if not result.audit.ok:
-        raise CheckFailed(_faults(result.audit))
+    if not result.ok:
+        raise CheckFailed(_faults(result))
 
 
-def _faults(audit: Audit) -> str:
-    wrong = "; ".join(f"{c.what}: {c.found:,} instead of {c.expected:,}" for c in audit.faults)
+def _faults(result: DemoResult) -> str:
+    faults = [check for run in result.runs for check in run.audit.faults]
+    wrong = "; ".join(f"{c.what}: {c.found:,} instead of {c.expected:,}" for c in faults)
     return f"the balances are off: {wrong}"
 
 
 def _explain(result: DemoResult, console: Console) -> None:
-    if result.plan.scheme is not DemoScheme.OUTPUTS:
+    if not result.plan.has_book:
         return
     audit, plan = result.audit, result.plan
     console.print(
@@ -59,6 +66,16 @@ def _explain(result: DemoResult, console: Console) -> None:
         f"They complete {result.completed_locks:,} locks, and only complete locks count on chain: "
         f"{audit.claimed_sat:,} sat. The remaining {audit.unenforced_sat:,g} sat stay with the "
         "payer; the exposure rule keeps them below one lock and the window."
+    )
+
+
+def _explain_closes(ladder: DemoResult, outputs: DemoResult, console: Console) -> None:
+    console.print(
+        "A ladder's settlement transaction pays every completed lock and gives the others back, "
+        "whatever their number; scheme outputs claims or refunds each lock. What goes into the "
+        "wallets nobody else can spend, and takes its time. The price is a coarser lock: "
+        f"{ladder.plan.lock_amount_sat:,} sat here, {outputs.plan.lock_amount_sat:,} in outputs, "
+        "and what a lock not completed holds is not enforced on chain."
     )
 
 

@@ -7,18 +7,20 @@ shows: a script, and for a claim the secret.
                                  -> to_remote  the other's
                                  -> anchors    left, or swept with something else
                                  -> LSF        -> micropayment transaction -> claims, refunds
+                                               -> settlement transaction   -> paid, unpaid locks
                                                -> refund of the whole LSF
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
-from lightspeed.cli.demo.plan import Closer
+from lightspeed.cli.demo.plan import Closer, DemoScheme
 from lightspeed.errors import RemoteError
 
-__all__ = ["Movement", "Source", "StrangeSpend", "Trail", "follow"]
+__all__ = ["Movement", "Role", "Source", "StrangeSpend", "Trail", "follow"]
 
 _OP_IF = 0x63
 _OP_CHECKSEQUENCEVERIFY = 0xB2
@@ -33,6 +35,16 @@ class StrangeSpend(RemoteError, ValueError):
     """A transaction that spends the channel's money in none of the ways that were agreed."""
 
 
+class Role(Enum):
+    """What a transaction of the closing is there for."""
+
+    COMMITMENT = "commitment"
+    BOOK = "book"
+    """The book's child, claims and refunds: until they are mined, another could take it."""
+    SWEEP = "sweep"
+    """Into a wallet, of what nobody else can spend any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
     """A transaction of the closing. `owner` is None where it belongs to the channel."""
@@ -40,6 +52,8 @@ class Movement:
     txid: str
     what: str
     owner: Closer | None
+    role: Role
+    size_bytes: int
     vbytes: int
     fee_sat: int
     height: int | None
@@ -53,11 +67,14 @@ class Trail:
     capacity_sat: int
     movements: tuple[Movement, ...]
     claimed: Mapping[bytes, int] = field(repr=False)
-    """What each lock's output paid to the payee, by lock hash."""
+    """What the payee got for each secret that the chain shows, by lock hash.
+
+    A lock's output, or in a settlement transaction all locks up to that one.
+    """
     lsf_sat: int
     """What the LSF held: the locks, and what its child costs."""
     refunded_sat: int
-    """Outputs of locks, or the whole LSF, that went back to the payer."""
+    """Outputs of locks, or the whole LSF, or the payer's part of a settlement transaction."""
     received_sat: Mapping[Closer, int]
     """What arrived in each wallet, own fees already off."""
     anchors_sat: Mapping[Closer, int]
@@ -70,6 +87,14 @@ class Trail:
     @property
     def vbytes(self) -> int:
         return sum(movement.vbytes for movement in self.movements)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the transactions as blocks hold them, witnesses in full."""
+        return sum(movement.size_bytes for movement in self.movements)
+
+    def of(self, role: Role) -> tuple[Movement, ...]:
+        return tuple(movement for movement in self.movements if movement.role is role)
 
     @property
     def confirmed(self) -> bool:
@@ -97,6 +122,7 @@ class _Sweep:
     purposes: set[str] = field(default_factory=set)
     anchors_sat: int = 0
     likely: Closer | None = None
+    role: Role = Role.SWEEP
 
     @property
     def scripts(self) -> set[str]:
@@ -106,6 +132,7 @@ class _Sweep:
 @dataclass(slots=True)
 class _Walk:
     source: Source
+    scheme: DemoScheme
     closed_by: Closer
     movements: dict[str, Movement] = field(default_factory=dict)
     claimed: dict[bytes, int] = field(default_factory=dict)
@@ -120,7 +147,7 @@ class _Walk:
     sweeps: dict[str, _Sweep] = field(default_factory=dict)
 
     async def commitment(self, txid: str) -> None:
-        tx = await self._channel_tx(txid, "commitment")
+        tx = await self._channel_tx(txid, "commitment", Role.COMMITMENT)
         for out, spend in await self._spends(txid, tx):
             is_lsf = out["scriptpubkey_type"] == "v1_p2tr"
             self.lsf += out["value"] * is_lsf
@@ -135,15 +162,18 @@ class _Walk:
         tx = await self.source.transaction(spend["txid"])
         witness = tx["vin"][spend["vin"]]["witness"]
         if len(witness) == 5:  # payee's and payer's signature, secret, script, control block
-            await self._micropayment(spend["txid"])
+            if self.scheme is DemoScheme.LADDER:
+                await self._settlement(spend["txid"], secret=bytes.fromhex(witness[2]))
+            else:
+                await self._micropayment(spend["txid"])
         elif len(witness) == 3:  # the payer's signature, script, control block
             self.refunded += tx["vin"][spend["vin"]]["prevout"]["value"]
-            self._sweep(tx, Closer.PAYER, "refund of the LSF")
+            self._sweep(tx, Closer.PAYER, "refund of the LSF", role=Role.BOOK)
         else:
             raise StrangeSpend(f"{spend['txid']} spends an LSF with {len(witness)} witness items")
 
     async def _micropayment(self, txid: str) -> None:
-        tx = await self._channel_tx(txid, "micropayment transaction")
+        tx = await self._channel_tx(txid, "micropayment transaction", Role.BOOK)
         for out, spend in await self._spends(txid, tx):
             if not spend.get("spent"):
                 self._unspent(out)
@@ -151,15 +181,45 @@ class _Walk:
             spender = await self._known(spend["txid"])
             witness = [bytes.fromhex(item) for item in spender["vin"][spend["vin"]]["witness"]]
             if out["scriptpubkey_type"] == _P2A_TYPE:
-                self._sweep(spender, None, "P2A", anchor_sat=out["value"], likely=Closer.PAYEE)
+                self._p2a(spender, out)
             elif len(witness) == 4:  # signature, secret, script, control block
                 self.claimed[hashlib.sha256(witness[1]).digest()] = out["value"]
-                self._sweep(spender, Closer.PAYEE, "claim")
+                self._sweep(spender, Closer.PAYEE, "claim", role=Role.BOOK)
             elif len(witness) == 3:  # signature, script, control block
                 self.refunded += out["value"]
-                self._sweep(spender, Closer.PAYER, "refund")
+                self._sweep(spender, Closer.PAYER, "refund", role=Role.BOOK)
             else:
                 raise StrangeSpend(f"{spend['txid']} spends a lock in a way that no leaf has")
+
+    async def _settlement(self, txid: str, *, secret: bytes) -> None:
+        """The payee's output, then the payer's if it has one: each spent by key path."""
+        tx = await self._channel_tx(txid, "settlement transaction", Role.BOOK)
+        owners = [Closer.PAYER, Closer.PAYEE]
+        for out, spend in await self._spends(txid, tx):
+            spender = await self._known(spend["txid"]) if spend.get("spent") else None
+            if out["scriptpubkey_type"] == _P2A_TYPE:
+                if spender is None:
+                    self._unspent(out)
+                else:
+                    self._p2a(spender, out)
+                continue
+            if not owners:
+                raise StrangeSpend(f"{txid} has outputs for more than two parties")
+            owner = owners.pop()
+            if owner is Closer.PAYEE:
+                self.claimed[hashlib.sha256(secret).digest()] = out["value"]
+            else:
+                self.refunded += out["value"]
+            if spender is None:
+                self._unspent(out)
+            elif len(spender["vin"][spend["vin"]]["witness"]) == 1:  # a signature
+                what = "paid locks" if owner is Closer.PAYEE else "unpaid locks"
+                self._sweep(spender, owner, what)
+            else:
+                raise StrangeSpend(f"{spend['txid']} spends a settlement by a script")
+
+    def _p2a(self, spender: Json, out: Json) -> None:
+        self._sweep(spender, None, "P2A", anchor_sat=out["value"], likely=Closer.PAYEE)
 
     async def _commitment_output(self, spend: Json, out: Json) -> None:
         spender = await self._known(spend["txid"])
@@ -182,9 +242,9 @@ class _Walk:
         self.ours.update((txid, vout) for vout in range(len(tx["vout"])))
         return list(zip(tx["vout"], await self.source.outspends(txid), strict=True))
 
-    async def _channel_tx(self, txid: str, what: str) -> Json:
+    async def _channel_tx(self, txid: str, what: str, role: Role) -> Json:
         tx = await self.source.transaction(txid)
-        self.movements[txid] = _movement(tx, what, None)
+        self.movements[txid] = _movement(tx, what, None, role)
         return tx
 
     def _sweep(
@@ -193,6 +253,7 @@ class _Walk:
         owner: Closer | None,
         what: str,
         *,
+        role: Role = Role.SWEEP,
         anchor_sat: int = 0,
         likely: Closer | None = None,
     ) -> None:
@@ -201,6 +262,8 @@ class _Walk:
         sweep.purposes.add(what)
         sweep.anchors_sat += anchor_sat
         sweep.likely = sweep.likely or likely
+        if role is Role.BOOK:
+            sweep.role = role
         if owner is not None:
             sweep.owners.add(owner)
 
@@ -225,7 +288,7 @@ class _Walk:
             self.received[owner] += paid - from_wallet
             self.anchors[owner] += sweep.anchors_sat
             what = ", ".join(sorted(sweep.purposes))
-            self.movements[sweep.tx["txid"]] = _movement(sweep.tx, what, owner)
+            self.movements[sweep.tx["txid"]] = _movement(sweep.tx, what, owner, sweep.role)
 
     def _owner(self, sweep: _Sweep) -> Closer:
         """Of a sweep of anchors alone: who gets other money at the same script."""
@@ -240,13 +303,15 @@ class _Walk:
         return next(iter(owners))
 
 
-async def follow(source: Source, *, funding_txid: str, vout: int, closed_by: Closer) -> Trail:
+async def follow(
+    source: Source, *, funding_txid: str, vout: int, scheme: DemoScheme, closed_by: Closer
+) -> Trail:
     """Raises `StrangeSpend`, also when the funding output is not spent at all."""
     funding = await source.transaction(funding_txid)
     spend = (await source.outspends(funding_txid))[vout]
     if not spend.get("spent"):
         raise StrangeSpend("the channel's funding output is not spent")
-    walk = _Walk(source, closed_by)
+    walk = _Walk(source, scheme, closed_by)
     await walk.commitment(spend["txid"])
     walk.settle()
     return Trail(
@@ -262,11 +327,13 @@ async def follow(source: Source, *, funding_txid: str, vout: int, closed_by: Clo
     )
 
 
-def _movement(tx: Json, what: str, owner: Closer | None) -> Movement:
+def _movement(tx: Json, what: str, owner: Closer | None, role: Role) -> Movement:
     return Movement(
         txid=tx["txid"],
         what=what,
         owner=owner,
+        role=role,
+        size_bytes=tx["size"],
         vbytes=-(-tx["weight"] // _WEIGHT_PER_VBYTE),
         fee_sat=tx["fee"],
         height=tx["status"].get("block_height"),
