@@ -37,6 +37,12 @@ COMMANDS = [
     ["invoice", "create"],
     ["invoice", "lookup"],
     ["pay"],
+    ["tower"],
+    ["tower", "run"],
+    ["tower", "add-client"],
+    ["tower", "remove-client"],
+    ["tower", "clients"],
+    ["tower", "use"],
     ["version"],
 ]
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there

@@ -11,6 +11,7 @@ from typing import Self
 
 from lightspeed.bitcoin import sha256
 from lightspeed.chain import BlockId
+from lightspeed.errors import LightspeedError
 from lightspeed.node.errors import StoreFormatError, StoreUnavailable
 from lightspeed.node.problems import Unauthorized
 from lightspeed.node.tower.errors import ClientExists, QuotaExceeded, TooLarge, UnknownClient
@@ -42,7 +43,7 @@ _BUSY_SECONDS = 10.0
 _HINTS_PER_QUERY = 500
 _SCHEMA = f"""
 CREATE TABLE client (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
     token_hash BLOB NOT NULL UNIQUE,
     quota_bytes INTEGER NOT NULL,
@@ -209,19 +210,25 @@ class TowerStore:
 
     # --- parts ----------------------------------------------------------------------------
     def apply(self, client: int, label: bytes, changes: Sequence[Change]) -> None:
-        """All of them or none. Raises `TooLarge` and `QuotaExceeded`."""
+        """All of them or none. Raises `TooLarge`, `QuotaExceeded` and `Unauthorized`."""
         if any(change.blob and len(change.blob) > MAX_BLOB_SIZE for change in changes):
             raise TooLarge(f"a part is larger than {MAX_BLOB_SIZE} bytes")
         with _translated(), self._transaction():
+            quota = self._usage(client)[1]
             for change in changes:
                 self._apply(client, label, change)
-            row = self._connection.execute(
-                "SELECT used_bytes, quota_bytes FROM client WHERE id = ?", (client,)
-            ).fetchone()
-            if row is None:
-                raise Unauthorized("this client was removed")
-            if row[0] > row[1]:
-                raise QuotaExceeded(f"{row[0]} bytes would be stored, {row[1]} are allowed")
+            used = self._usage(client)[0]
+            if used > quota:
+                raise QuotaExceeded(f"{used} bytes would be stored, {quota} are allowed")
+
+    def _usage(self, client: int) -> tuple[int, int]:
+        """(used, allowed) bytes."""
+        row = self._connection.execute(
+            "SELECT used_bytes, quota_bytes FROM client WHERE id = ?", (client,)
+        ).fetchone()
+        if row is None:
+            raise Unauthorized("this client was removed")
+        return int(row[0]), int(row[1])
 
     def _apply(self, client: int, label: bytes, change: Change) -> None:
         key = (change.hint, client, label)
@@ -334,7 +341,7 @@ def _translated() -> Iterator[None]:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
             raise StoreFormatError("the file is not a tower's store") from None
         raise StoreUnavailable(str(error)) from error
+    except LightspeedError:
+        raise  # some of ours are OSErrors too
     except OSError as error:
-        if isinstance(error, StoreUnavailable):
-            raise
         raise StoreUnavailable(str(error)) from error
