@@ -33,6 +33,19 @@ from lightspeed.payment import (
     LockElement,
     Scheme,
 )
+from lightspeed.rgb import (
+    Assign,
+    Assignments,
+    GenesisSeal,
+    GlobalState,
+    GraphSeal,
+    Metadata,
+    MpcProof,
+    Opout,
+    SecretSeal,
+    Transition,
+    TransitionBundle,
+)
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import Codec, FeeRange, Message
 from lightspeed.wire.codec import layout_of
@@ -210,4 +223,72 @@ def credentials() -> st.SearchStrategy[Credential]:
             st.integers(locks, 65_535),
             st.binary(min_size=32 * locks, max_size=32 * locks),
         )
+    )
+
+
+# rgb
+
+_HASHES = st.binary(min_size=32, max_size=32)
+_U16 = st.integers(0, 0xFFFF)
+_U64 = st.integers(0, 2**64 - 1)
+
+
+def graph_seals() -> st.SearchStrategy[GraphSeal]:
+    return st.builds(GraphSeal, st.none() | _HASHES, st.integers(0, 2**32 - 1), _U64)
+
+
+def genesis_seals() -> st.SearchStrategy[GenesisSeal]:
+    return st.builds(GenesisSeal, _HASHES, st.integers(0, 2**32 - 1), _U64)
+
+
+def rgb_assignments(
+    seals: st.SearchStrategy[GraphSeal] | st.SearchStrategy[GenesisSeal],
+) -> st.SearchStrategy[Assignments]:
+    """Of up to three types, each with one kind of state; seals revealed, concealed or mixed."""
+
+    def assigns(state: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Assign, ...]]:
+        assign = st.builds(Assign, seals | _HASHES.map(SecretSeal), state)
+        return st.lists(assign, min_size=1, max_size=4).map(tuple)
+
+    of_a_type = assigns(_U64) | assigns(st.none()) | assigns(st.binary(max_size=9))
+    types = st.dictionaries(_U16, of_a_type, max_size=3)
+    return types.map(lambda each: Assignments(tuple(sorted(each.items()))))
+
+
+def opouts() -> st.SearchStrategy[Opout]:
+    return st.builds(Opout, _HASHES, _U16, _U16)
+
+
+def transitions() -> st.SearchStrategy[Transition]:
+    metadata = st.dictionaries(_U16, st.binary(max_size=9), max_size=2)
+    values = st.lists(st.binary(max_size=9), min_size=1, max_size=3).map(tuple)
+    return st.builds(
+        Transition,
+        contract_id=_HASHES,
+        transition_type=_U16,
+        inputs=st.sets(opouts(), min_size=1, max_size=4).map(sorted).map(tuple),
+        assignments=rgb_assignments(graph_seals()),
+        nonce=_U64,
+        metadata=metadata.map(lambda each: Metadata(tuple(sorted(each.items())))),
+        globals=st.dictionaries(_U16, values, max_size=2).map(
+            lambda each: GlobalState(tuple(sorted(each.items())))
+        ),
+        signature=st.none() | st.binary(min_size=64, max_size=64),
+    )
+
+
+def transition_bundles() -> st.SearchStrategy[TransitionBundle]:
+    return st.lists(
+        transitions(), min_size=1, max_size=3, unique_by=lambda each: each.inputs[0].opid
+    ).map(lambda each: TransitionBundle.of([one for one in each if _apart(one, each)]))
+
+
+def _apart(one: Transition, others: list[Transition]) -> bool:
+    earlier = others[: others.index(one)]
+    return not any(set(one.inputs) & set(each.inputs) for each in earlier)
+
+
+def mpc_proofs() -> st.SearchStrategy[MpcProof]:
+    return st.builds(
+        MpcProof, st.integers(0, 2**32 - 1), _U16, st.lists(_HASHES, max_size=32).map(tuple)
     )
