@@ -18,6 +18,7 @@ from lightspeed.node.config import LightspeedConfig, NodeConfig
 from lightspeed.node.daemon import Node
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.keys import NodeKeys
+from lightspeed.node.old_copy import doubt_old_copy
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
@@ -58,6 +59,7 @@ class RunningNode:
         )
         self._parts = AsyncExitStack()
         store = self._parts.enter_context(NodeStore(config.store_path))
+        doubt_old_copy(store)
         wallet = Wallet(
             config.wallet_path,
             seed=keys.wallet_seed,

@@ -66,7 +66,7 @@ async def test_peer_that_does_not_answer_is_hung_up_on_and_then_failed(
         await pair.ledger.redeem(secret.credential(1, 10))
         silent = Silent(monkeypatch, pair.payer.driver, times)
 
-        await pair.payee.node.settle_book(secret.book.book_id)
+        await pair.payee.node.books.settle_book(secret.book.book_id)
 
         if times == 3:
             await eventually(lambda: pair.settled(secret) == 1)

@@ -20,7 +20,7 @@ async def refilled_pair(
 ) -> AsyncIterator[tuple[BookPair, Refilling]]:
     policy = {"refill_below_units": below_units, "refill_budget_sat_per_day": budget_sat}
     async with book_pair(folder, payer=policy) as pair:
-        refilling = pair.payer.node._refilling
+        refilling = pair.payer.node.books.refilling
         assert refilling is not None
         yield pair, refilling
 
@@ -84,7 +84,7 @@ async def test_budget_of_a_day_is_kept_over_restarts(tmp_path: Path) -> None:
         await looked(pair)
         assert books(pair) == 2
 
-        refilling = pair.payer.node._refilling  # type: ignore[assignment]
+        refilling = pair.payer.node.books.refilling  # type: ignore[assignment]
         clock = refilling._clock
         refilling._clock = lambda: clock() + 86_401
         pair.payer.node.watch.wake()

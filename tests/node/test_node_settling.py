@@ -52,26 +52,26 @@ async def test_settled_locks_are_the_payees_and_the_book_goes_on(
     before = pair.balances_msat
     await redeem(pair, secret, 1, 25)
 
-    await pair.payee.node.settle_book(ids(secret))
+    await pair.payee.node.books.settle_book(ids(secret))
 
     await eventually(lambda: pair.settled(secret) == 2)
     assert pair.balances_msat[1] - before[1] == 2 * LOCK_MSAT
     await redeem(pair, secret, 26, 5)
     with pytest.raises(AlreadyRedeemed):
         await redeem(pair, secret, 3, 1)
-    await pair.payee.node.settle_book(ids(secret))
+    await pair.payee.node.books.settle_book(ids(secret))
     await eventually(lambda: pair.settled(secret) == 3)
     assert pair.balances_msat[1] - before[1] == 3 * LOCK_MSAT
     with pytest.raises(NodeRefusal, match="nothing to settle"):
-        await pair.payee.node.settle_book(ids(secret))
+        await pair.payee.node.books.settle_book(ids(secret))
     with pytest.raises(NodeRefusal, match="only the payee"):
-        await pair.payer.node.settle_book(ids(secret))
+        await pair.payer.node.books.settle_book(ids(secret))
 
 
 async def test_settled_units_are_pruned_and_never_redeemed_again(pair: BookPair) -> None:
     secret = await pair.open_book()
     await redeem(pair, secret, 1, 20)
-    await pair.payee.node.settle_book(ids(secret))
+    await pair.payee.node.books.settle_book(ids(secret))
 
     async def pruned() -> bool:
         return not await pair.ledger.completed_secrets(ids(secret))
@@ -100,7 +100,7 @@ async def test_policy_settles_what_has_waited_long_enough(tmp_path: Path) -> Non
     policy = {"settle_at_sat": 0, "settle_after_seconds": 100.0}
     async with book_pair(tmp_path, payee=policy) as pair:
         secret = await pair.open_book()
-        settling = pair.payee.node._settling
+        settling = pair.payee.node.books.settling
         assert settling is not None
         now = 1_000.0
         settling._clock = lambda: now
@@ -117,7 +117,7 @@ async def test_one_update_of_a_book_is_under_way_at_a_time(pair: BookPair) -> No
     secret = await pair.open_book()
     await redeem(pair, secret, 1, 30)
     outcomes = await asyncio.gather(
-        *(pair.payee.node.settle_book(ids(secret)) for _ in range(4)), return_exceptions=True
+        *(pair.payee.node.books.settle_book(ids(secret)) for _ in range(4)), return_exceptions=True
     )
     assert sum(outcome is None for outcome in outcomes) == 1
     await eventually(lambda: pair.settled(secret) == 3)
@@ -257,7 +257,7 @@ async def test_cooperative_close_settles_open_books_first(pair: BookPair, who: s
     first, second = await pair.open_book(), await pair.open_book(scheme=Scheme.LADDER)
     await redeem(pair, first, 1, 13)
     await redeem(pair, second, 1, 31)
-    await pair.payee.node.settle_book(ids(second))
+    await pair.payee.node.books.settle_book(ids(second))
     running = pair.payer if who == "payer" else pair.payee
 
     await running.node.close_channel(running.channel.channel_id)

@@ -229,7 +229,7 @@ class _Api:
         return await reports.book(self._node, driver, book)
 
     async def settle_book(self, request: Request) -> Any:
-        return await self._book_after(request, self._node.settle_book)
+        return await self._book_after(request, self._node.books.settle_book)
 
     async def close_book(self, request: Request) -> Any:
         return await self._book_after(request, self._node.close_book)
@@ -240,7 +240,7 @@ class _Api:
         await Body.read(request, ())
         book_id = hex_bytes(request.path_params["id"], BOOK_ID_SIZE)
         await act(book_id)
-        return await reports.book(self._node, *self._node.book(book_id))
+        return await reports.book(self._node, *self._node.books.find(book_id))
 
     # --- the conventional payment ---------------------------------------------------------
     async def invoices(self, _: Request) -> Any:

@@ -14,7 +14,10 @@ from lightspeed.channel import (
     ChannelClosed,
     ChannelFailed,
     ChannelUsable,
+    HtlcFailed,
+    HtlcFulfilled,
     HtlcReceived,
+    Link,
     PeerIsAhead,
     Persist,
     Phase,
@@ -24,10 +27,10 @@ from lightspeed.channel import (
 )
 from lightspeed.errors import StoreError
 from lightspeed.ledger import Ledger, PayerStore
-from lightspeed.lsf import Party, usable_books
+from lightspeed.lsf import Party
 from lightspeed.node.alarms import Alarms
 from lightspeed.node.answers import AnswersOwed
-from lightspeed.node.books import PayerBooks, agreed_books
+from lightspeed.node.bookkeeping import Bookkeeping
 from lightspeed.node.closer import Closer
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver
@@ -36,8 +39,8 @@ from lightspeed.node.extensions import extensions_for
 from lightspeed.node.fee_updates import FeeUpdates
 from lightspeed.node.invoices import Invoices
 from lightspeed.node.keys import NodeKeys
-from lightspeed.node.leases import PayeeBooks
 from lightspeed.node.metrics import Metrics
+from lightspeed.node.old_copy import doubt
 from lightspeed.node.openings import OPENING_MESSAGES, Openings
 from lightspeed.node.payments import Payments
 from lightspeed.node.peers import Peers, peer_settings
@@ -46,13 +49,10 @@ from lightspeed.node.records import (
     CLOSING_TX_TABLE,
     ChannelRecord,
 )
-from lightspeed.node.refilling import Refilling, RefillPolicy
 from lightspeed.node.reservations import release_forgotten_coins
-from lightspeed.node.settling import SettlePolicy, Settling
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
-from lightspeed.payment import Book
 from lightspeed.units import Sat
 from lightspeed.wire import (
     ALL_CHANNELS,
@@ -113,35 +113,17 @@ class Node:
             clock=clock,
         )
         self.alarms = Alarms()
-        lightspeed = config.lightspeed
-        self.payer_books: PayerBooks | None = None
-        self._refilling: Refilling | None = None
-        if payer_store is not None and lightspeed is not None:
-            self.payer_books = PayerBooks(payer_store=payer_store, chain=chain)
-            self._refilling = Refilling(
-                books=self.payer_books,
-                payer_store=payer_store,
-                store=store,
-                policy=RefillPolicy(
-                    below_units=lightspeed.refill_below_units,
-                    budget_sat_per_day=Sat(lightspeed.refill_budget_sat_per_day),
-                ),
-                alarms=self.alarms,
-                clock=clock,
-            )
-        self.payee_books: PayeeBooks | None = None
-        self._settling: Settling | None = None
-        if ledger is not None and lightspeed is not None:
-            self.payee_books = PayeeBooks(ledger=ledger, store=store)
-            self._settling = Settling(
-                books=self.payee_books,
-                policy=SettlePolicy(
-                    at_sat=Sat(lightspeed.settle_at_sat),
-                    after_seconds=lightspeed.settle_after_seconds,
-                ),
-                alarms=self.alarms,
-                clock=clock,
-            )
+        self.books = Bookkeeping(
+            config.lightspeed,
+            ledger=ledger,
+            payer_store=payer_store,
+            store=store,
+            chain=chain,
+            drivers=self.drivers,
+            alarms=self.alarms,
+            clock=clock,
+        )
+        self.payer_books, self.payee_books = self.books.payer, self.books.payee
         self._answers = AnswersOwed(patience_seconds=config.answer_seconds, clock=clock)
         self._fee_updates = FeeUpdates(market=self._market, alarms=self.alarms)
         self.watch = Watch(
@@ -213,8 +195,7 @@ class Node:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        if self._refilling is not None:
-            await self._refilling.close()
+        await self.books.close()
         await self.peers.close()
         _log.info("node stopped")
 
@@ -237,8 +218,7 @@ class Node:
         if not record.over:
             # A crash ended the connection without a word.
             await driver.act(lambda channel: channel.disconnected())
-            if self.payee_books is not None:
-                await self.payee_books.resume(driver)
+            await self.books.loaded(driver)
 
     def _driver(
         self, channel: Channel, record: ChannelRecord, peer: Peer | None = None
@@ -267,11 +247,11 @@ class Node:
 
     async def _tend(self, driver: ChannelDriver) -> None:
         """What the channel's peer and books ask for, apart from the chain."""
+        state = f"state of channel {driver.channel.channel_id.hex()}"
+        self.alarms.report(state, doubt(driver))
         await self._answers.tend(driver)
         await self._fee_updates.tend(driver)
-        for part in (self._settling, self.payer_books, self._refilling):
-            if part is not None:
-                await part.tend(driver)
+        await self.books.tend(driver)
 
     def _market(self) -> FeeRate | None:
         return None if self.watch.answered_at is None else self.watch.fee_rate
@@ -317,53 +297,18 @@ class Node:
         if force:
             if driver.phase in (Phase.CLOSED, Phase.FAILED, Phase.BEHIND):
                 raise NodeRefusal(f"the channel is {driver.phase.value}")
+            if driver.record.doubtful:
+                raise NodeRefusal("our state of the channel may be old: its peer has to close it")
             await driver.fail("closed by its owner", at_fault=Side.HOLDER)
         else:
             await driver.act(lambda channel: channel.shutdown())
-            await self._stop_books(driver)
+            await self.books.stop(driver)
         self.watch.wake()
-
-    async def _stop_books(self, driver: ChannelDriver) -> None:
-        """The channel is shutting down: its books are paid from no more."""
-        if self.payer_books is not None:
-            self.payer_books.stop_all(driver)
-        if self.payee_books is not None:
-            await self.payee_books.fence(driver)
-        self.watch.wake()
-
-    def book(self, book_id: bytes) -> tuple[ChannelDriver, Book]:
-        """Any that was ever usable. Raises `NotFound`."""
-        for driver in self.drivers.values():
-            if driver.record.party is not None:
-                for book in agreed_books(driver.channel):
-                    if book.book_id == book_id:
-                        return driver, book
-        raise NotFound("no book of this id")
-
-    async def settle_book(self, book_id: bytes) -> None:
-        """As a payee, now. Raises `NodeRefusal`, `ChannelRefusal` and `LedgerUnavailable`."""
-        driver, book = self._usable_book(book_id)
-        if driver.record.party is not Party.PAYEE or self._settling is None:
-            raise NodeRefusal("only the payee settles a book")
-        await self._settling.settle(driver, book)
 
     async def close_book(self, book_id: bytes) -> None:
-        """The payee closes it; the payer stops paying from it and asks for that.
-
-        It is over when the channel says so. Raises `NodeRefusal` and `ChannelRefusal`.
-        """
-        driver, book = self._usable_book(book_id)
-        if self._settling is not None and driver.record.party is Party.PAYEE:
-            await self._settling.close(driver, book)
-        elif self.payer_books is not None:
-            await self.payer_books.close(driver, book)
+        """See `Bookkeeping.close_book`."""
+        await self.books.close_book(book_id)
         self.watch.wake()
-
-    def _usable_book(self, book_id: bytes) -> tuple[ChannelDriver, Book]:
-        driver, book = self.book(book_id)
-        if book not in usable_books(driver.channel):
-            raise NodeRefusal("the book is closed")
-        return driver, book
 
     # --- peers (PeerListener) -------------------------------------------------------------
     def needs(self, node_id: bytes) -> bool:
@@ -410,15 +355,17 @@ class Node:
             case ChannelReestablish():
                 await self._resume(driver)
             case Shutdown():
-                await self._stop_books(driver)
+                await self.books.stop(driver)
+                self.watch.wake()
 
     async def _resume(self, driver: ChannelDriver) -> None:
         """The channel is in step again: go on with what the lost connection left undone."""
+        if driver.channel.state.session.link is Link.UP and driver.phase is not Phase.BEHIND:
+            driver.confirmed()
         if driver.phase not in (Phase.NORMAL, Phase.SHUTTING_DOWN):
             return
         await self.invoices.resume(driver)
-        if self.payer_books is not None and driver.record.party is Party.PAYER:
-            await self.payer_books.resume(driver)
+        await self.books.reconnected(driver)
         self.watch.wake()
 
     async def _on_error(self, peer: Peer, message: ErrorMessage) -> None:
@@ -453,10 +400,7 @@ class Node:
     def records(self, driver: ChannelDriver, event: object) -> Sequence[Put]:
         if isinstance(event, ChannelClosed):
             return (Put(CLOSING_TX_TABLE, driver.channel.channel_id, event.tx.serialize()),)
-        puts = [*self.payments.records(event)]
-        if self.payee_books is not None:
-            puts += self.payee_books.records(driver, event)
-        return puts
+        return (*self.payments.records(event), *self.books.records(driver, event))
 
     async def on_event(self, driver: ChannelDriver, event: object) -> None:
         details = {"channel": driver.channel.channel_id.hex()}
@@ -470,22 +414,14 @@ class Node:
             case ChannelClosed() | ChannelFailed():
                 _log.info("channel closes", extra=details)
                 self.watch.wake()
-            case _:
+            case HtlcFulfilled() | HtlcFailed():
                 self.payments.on_event(event)
-                await self._on_book_event(driver, event)
-
-    async def _on_book_event(self, driver: ChannelDriver, event: object) -> None:
-        if driver.record.party is Party.PAYER and self.payer_books is not None:
-            await self.payer_books.on_event(driver, event)
-        if driver.record.party is Party.PAYEE and self.payee_books is not None:
-            await self.payee_books.on_event(event)
-            if self._settling is not None:
-                await self._settling.on_event(driver, event)
-            self.watch.wake()
+            case _:
+                await self.books.on_event(driver, event)
+                self.watch.wake()
 
     async def before_failure(self, driver: ChannelDriver) -> None:
-        if self.payee_books is not None:
-            await self.payee_books.fence(driver)
+        await self.books.fence(driver)
 
     def on_store_failure(self, error: StoreError) -> None:
         _log.critical("the node's store failed", extra={"reason": str(error)})

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from lightspeed.bitcoin import Tx, txid_hex
@@ -188,9 +189,17 @@ class ChannelDriver:
         """End the channel unilaterally, after the fence.
 
         `publishing=False`: the funding output is spent already, or is about to be; otherwise the
-        watch publishes our commitment at the next block.
+        watch publishes our commitment at the next block. A channel whose state may be old is not
+        failed by us; its peer is asked to.
         """
         if self.phase in (*_OVER, Phase.CLOSED):
+            return
+        if publishing and self.record.doubtful:
+            _log.critical(
+                "a channel waits for its peer: our state may be old",
+                extra={"channel": self.channel.channel_id.hex(), "reason": reason},
+            )
+            await self._say_over()
             return
         await self._listener.before_failure(self)
 
@@ -210,11 +219,17 @@ class ChannelDriver:
 
     async def _say_over(self) -> None:
         """The peer speaks of a channel that is over for us: tell it (again)."""
-        if self.phase is Phase.BEHIND:
+        if self.phase is Phase.BEHIND or self.record.doubtful:
             reason = "our state is old: please close the channel"
         else:
             reason = "the channel was failed"
         await self._send(ErrorMessage(channel_id=self.channel.channel_id, data=reason.encode()))
+
+    def confirmed(self) -> None:
+        """The peer has shown that our state is the current one."""
+        if self.record.doubtful:
+            self.record = replace(self.record, doubtful=False)
+            self._persist([self.record.put(self.channel.channel_id)])
 
     async def on_peer_is_ahead(self, _: PeerIsAhead) -> None:
         """Only the peer can close, so it is asked to."""

@@ -77,6 +77,8 @@ class ChannelRecord:
     """Ours in Lightspeed funding; None: an ordinary channel."""
     over: bool = False
     """Closed, and every output of ours is spent for good."""
+    doubtful: bool = False
+    """Our state may be an old one: nothing is published before the peer has confirmed it."""
 
     def put(self, channel_id: bytes) -> Put:
         values = {
@@ -84,6 +86,7 @@ class ChannelRecord:
             "index": self.index,
             "party": None if self.party is None else int(self.party),
             "over": self.over,
+            "doubtful": self.doubtful,
         }
         return Put(CHANNEL_RECORD_TABLE, channel_id, dump_document(values))
 
@@ -98,6 +101,7 @@ class ChannelRecord:
                 index=values["index"],
                 party=None if party is None else Party(party),
                 over=values["over"],
+                doubtful=values.get("doubtful", False),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise StateError(f"a stored record does not parse: {type(error).__name__}") from None

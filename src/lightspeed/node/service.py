@@ -18,6 +18,7 @@ from lightspeed.node.api import api_token, serving_api
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.daemon import Node
 from lightspeed.node.keys import NodeKeys
+from lightspeed.node.old_copy import doubt_old_copy
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tower.hook import feeding_tower
 from lightspeed.node.wallet import Wallet
@@ -65,6 +66,7 @@ async def run_node(
 async def _open(config: NodeConfig, parts: AsyncExitStack) -> Node:
     keys = NodeKeys.read(config.seed_path)
     store = parts.enter_context(NodeStore(config.store_path))
+    doubt_old_copy(store)
     wallet = Wallet(
         config.wallet_path,
         seed=keys.wallet_seed,

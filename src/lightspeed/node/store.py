@@ -9,10 +9,13 @@ from typing import Self
 
 from lightspeed.channel import Put
 from lightspeed.node.errors import StoreFormatError, StoreInUse, StoreUnavailable
+from lightspeed.node.write_count import WriteCount
 
 __all__ = ["NodeStore"]
 
 _VERSION = 1
+_COUNTER_TABLE = "counter"
+_WRITES_KEY = b"store writes"
 _APPLICATION_ID = 0x4C534E31  # "LSN1"
 _SCHEMA = """
 CREATE TABLE record (
@@ -41,9 +44,14 @@ class NodeStore:
         try:
             with _translated():
                 self._open()
+                self._written = WriteCount(path.with_suffix(".count"))
         except BaseException:
             self._connection.close()
             raise
+        self._writes = int.from_bytes(self.get(_COUNTER_TABLE, _WRITES_KEY) or b"", "big")
+        told = self._written.last
+        self.is_old_copy = self._writes > 0 if told is None else self._writes < told
+        """It was written later than it says: a backup was put in the place of the store."""
 
     def _open(self) -> None:
         execute = self._connection.execute
@@ -67,6 +75,7 @@ class NodeStore:
 
     def close(self) -> None:
         self._connection.close()
+        self._written.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,18 +85,32 @@ class NodeStore:
 
     def apply(self, puts: Sequence[Put]) -> None:
         """All of them or none; on the disk when it returns. `value=None` deletes."""
-        with _translated(), _transaction(self._connection):
-            for put in puts:
-                if put.value is None:
-                    self._connection.execute(
-                        "DELETE FROM record WHERE name = ? AND key = ?", (put.table, put.key)
-                    )
-                else:
-                    self._connection.execute(
-                        "INSERT INTO record VALUES (?, ?, ?)"
-                        " ON CONFLICT DO UPDATE SET value = excluded.value",
-                        (put.table, put.key, put.value),
-                    )
+        writes = self._writes + 1
+        count = Put(_COUNTER_TABLE, _WRITES_KEY, writes.to_bytes(8, "big"))
+        with _translated():
+            with _transaction(self._connection):
+                for put in (*puts, count):
+                    self._write(put)
+            self._writes = writes
+            self._written.advance(writes)
+
+    def _write(self, put: Put) -> None:
+        if put.value is None:
+            self._connection.execute(
+                "DELETE FROM record WHERE name = ? AND key = ?", (put.table, put.key)
+            )
+        else:
+            self._connection.execute(
+                "INSERT INTO record VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET value = excluded.value",
+                (put.table, put.key, put.value),
+            )
+
+    def accept_old_copy(self, puts: Sequence[Put]) -> None:
+        """`apply`; from then on the store is taken for the latest one again."""
+        self._writes = max(self._writes, self._written.last or 0)
+        self.apply(puts)
+        self.is_old_copy = False
 
     def put(self, table: str, key: bytes, value: bytes | None) -> None:
         """`apply` of a single record."""

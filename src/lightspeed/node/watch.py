@@ -174,7 +174,9 @@ class Watch:
         state = driver.channel.state
         books = self._payee_books
         if books is not None:
-            if state.phase is Phase.NORMAL:
+            if driver.record.doubtful:
+                pass  # neither leased nor fenced before we know how things stand
+            elif state.phase is Phase.NORMAL:
                 await books.extend(driver, answered_at=asked_at)
             elif state.phase is not Phase.AWAITING_READY:
                 await books.fence(driver)
@@ -183,7 +185,8 @@ class Watch:
         if not moved:
             return
         if state.phase is Phase.FAILED:
-            await self._step(driver)
+            if not driver.record.doubtful:
+                await self._step(driver)
         elif state.phase is Phase.CLOSED:
             await self._publish_again(driver, CLOSING_TX_TABLE, purpose="cooperative close")
         else:
