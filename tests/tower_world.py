@@ -74,6 +74,9 @@ class DirectClient:
         self._guard.expect(change.hint for change in changes if change.blob is not None)
         self.requests.append(list(changes))
 
+    async def account(self) -> dict[str, int]:
+        return {"used_bytes": self._store.authenticate(self._token).used_bytes}
+
     async def forget(self, label: bytes) -> None:
         self._store.forget(self._store.authenticate(self._token).id, label)
 

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from lightspeed.channel import Channel, Phase, Put, UnknownCommitment
 from lightspeed.errors import LightspeedError
@@ -16,7 +17,6 @@ from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.records import Document, dump_document, load_document
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tower.client import TowerClient
-from lightspeed.node.tower.errors import TowerRefused, TowerUnavailable
 from lightspeed.node.tower.handover import GuardedState, current_states, revoked_state
 from lightspeed.node.tower.sealing import NONCE_SIZE, hint_of, seal
 from lightspeed.node.tower.store import LABEL_SIZE, Change
@@ -88,6 +88,7 @@ class TowerFeed:
         self._lock_secrets = lock_secrets
         self._fenced = fenced
         self._report = report
+        self._greeted = False
         self._told: dict[bytes, object] = {}
         """Channel id -> what was handed over last; the same again is nothing to do."""
 
@@ -101,26 +102,44 @@ class TowerFeed:
 
     async def hand_over(self) -> bool:
         """Everything that the tower has not got. False if it does not have it all then."""
-        complete = True
+        found = [await self._try("tower", "the tower is of no use", self._greet)]
         for driver in tuple(self._drivers()):
-            key = f"tower {driver.channel.channel_id.hex()}"
-            try:
-                await self._tell(driver)
-            except (TowerUnavailable, TowerRefused) as error:
-                complete = False
-                self._report(key, f"the tower does not guard this channel's last state: {error}")
-            except LightspeedError as error:
-                complete = False
-                self._report(key, f"nothing can be handed to the tower: {error}")
-            else:
-                self._report(key, None)
-        return complete
+            channel_id = driver.channel.channel_id.hex()
+            told = await self._try(
+                f"tower {channel_id}",
+                f"channel {channel_id}: the tower does not guard its last state",
+                partial(self._tell, driver),
+            )
+            found.append(told)
+        return all(found)
+
+    async def _try(self, key: str, alarm: str, act: Callable[[], Awaitable[None]]) -> bool:
+        """What fails is an alarm while it fails, and no reason to leave the rest undone."""
+        try:
+            await act()
+        except LightspeedError as error:
+            self._report(key, f"{alarm}: {error}")
+            return False
+        except Exception as error:
+            _log.exception("the tower could not be told")
+            self._report(key, f"{alarm}: {type(error).__name__}")
+            return False
+        self._report(key, None)
+        return True
+
+    async def _greet(self) -> None:
+        """Once, so that a wrong token is known before there is anything to guard."""
+        if not self._greeted:
+            await self._client.account()
+            self._greeted = True
 
     async def _tell(self, driver: ChannelDriver) -> None:
         channel_id = driver.channel.channel_id
         if driver.record.over:
             await self._forget(channel_id)
             return
+        if driver.record.doubtful or driver.phase is Phase.BEHIND:
+            return  # the tower may know better than an old copy
         final = driver.phase is Phase.FAILED and await self._fenced(driver)
         state = driver.channel.state
         paid = _Paid(self._preimages(driver.channel), self._lock_secrets(driver))
