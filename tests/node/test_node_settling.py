@@ -88,10 +88,14 @@ async def test_policy_settles_what_is_worth_enough(tmp_path: Path) -> None:
         secret = await pair.open_book()
         await redeem(pair, secret, 1, 19)
         await pair.copied()
-        await redeem(pair, secret, 20, 1)
+        books = pair.payee.node.payee_books
+        assert books is not None
+        await eventually(lambda: books.completed(secret.book))
         for _ in range(3):
             await pair.payee.node.watch.look()
+        assert pair.payee.settled()
         assert pair.settled(secret) == 0
+        await redeem(pair, secret, 20, 1)
         await pair.copied()
         await eventually(lambda: pair.settled(secret) == 2)
 
