@@ -51,7 +51,7 @@ async def test_ladder_state_stays_small_however_much_is_paid(
             await tower.hand_over(tower.payee)
             sizes = stored_for(tower, txid)
             assert list(sizes) == [1 << 16]
-            assert sum(sizes.values()) <= 1_309
+            assert sum(sizes.values()) <= 1_053
             (request,) = tower.client.requests
             assert [change.number for change in request] == [1 << 16]  # an update is one part
             tower.client.requests.clear()

@@ -29,7 +29,6 @@ from lightspeed.bitcoin import (
     OutPoint,
     Tx,
     fee_for_weight,
-    fee_rate_of,
     sha256,
 )
 from lightspeed.channel import (
@@ -379,9 +378,10 @@ def _rates(
         yield from ((rate, Sat(0)) for rate in FEE_RATES)
     if parent is None or parent_fee_sat is None:
         return
-    for rate in FEE_RATES:
-        if rate > fee_rate_of(parent_fee_sat, parent.weight):
-            yield rate, Sat(fee_for_weight(parent.weight, rate) - parent_fee_sat)
+    for rate in FEE_RATES[1:]:  # a child pays the lowest itself
+        missing = fee_for_weight(parent.weight, rate) - parent_fee_sat
+        if missing > 0:
+            yield rate, Sat(missing)
 
 
 def _fingerprint(*parts: bytes) -> bytes:
