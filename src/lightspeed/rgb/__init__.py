@@ -1,6 +1,7 @@
 """RGB v0.11.1 for NIA, the non-inflatable asset: commitments and client-side validation. No I/O."""
 
 from lightspeed.rgb.baid64 import baid64, parse_baid64
+from lightspeed.rgb.consignment import Consignment, WitnessBundle
 from lightspeed.rgb.dbc import (
     DbcProof,
     LeftNode,
@@ -22,6 +23,8 @@ from lightspeed.rgb.errors import (
     RgbFormatError,
     UnknownSchema,
 )
+from lightspeed.rgb.failures import Failure
+from lightspeed.rgb.json_form import consignment_from_json, tx_from_json
 from lightspeed.rgb.merkle import merkle_branch_node, merkle_leaf, merkle_root
 from lightspeed.rgb.mpc import MIN_DEPTH, MpcProof, MpcTree, mpc_position
 from lightspeed.rgb.nia import (
@@ -59,6 +62,17 @@ from lightspeed.rgb.seals import (
 )
 from lightspeed.rgb.state import Assign, Assignments, GlobalState, Metadata, State, StateType
 from lightspeed.rgb.strict import Reader
+from lightspeed.rgb.validation import (
+    Allocation,
+    Concealed,
+    ResolverError,
+    Validated,
+    Witness,
+    WitnessStatus,
+    validate,
+    witnesses_of,
+)
+from lightspeed.rgb.witness import encode_tx, read_tx
 
 __all__ = [
     "ASSET_OWNER",
@@ -71,13 +85,17 @@ __all__ = [
     "SPEC",
     "TERMS",
     "TRANSFER",
+    "Allocation",
     "AssetSpec",
     "Assign",
     "Assignments",
     "ChainNet",
+    "Concealed",
+    "Consignment",
     "ContractTerms",
     "DbcError",
     "DbcProof",
+    "Failure",
     "Genesis",
     "GenesisSeal",
     "GlobalState",
@@ -94,6 +112,7 @@ __all__ = [
     "OpretProof",
     "Partner",
     "Reader",
+    "ResolverError",
     "RgbError",
     "RgbFormatError",
     "RightBranch",
@@ -106,9 +125,15 @@ __all__ = [
     "Transition",
     "TransitionBundle",
     "UnknownSchema",
+    "Validated",
+    "Witness",
+    "WitnessBundle",
+    "WitnessStatus",
     "baid64",
+    "consignment_from_json",
     "contract_id_text",
     "dbc_method",
+    "encode_tx",
     "issue",
     "merkle_branch_node",
     "merkle_leaf",
@@ -118,9 +143,13 @@ __all__ = [
     "parse_baid64",
     "parse_contract_id",
     "parse_secret_seal",
+    "read_tx",
     "secret_seal_text",
     "spec_of",
     "supply_of",
     "tapret_script",
     "transfer",
+    "tx_from_json",
+    "validate",
+    "witnesses_of",
 ]

@@ -32,7 +32,9 @@ class UnknownSchema(RgbError, RemoteError, ValueError):
     """Only NIA, the non-inflatable asset, is understood."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the contract's schema is {name}; only NonInflatableAsset is supported")
+        super().__init__(
+            f"the contract's schema is {name!r}, only NonInflatableAsset is known here"
+        )
         self.name = name
 
 

@@ -7,9 +7,10 @@ the schema's published kit (rgb-schemas, schemata/NonInflatableAsset.rgb, Apache
 import base64
 import zlib
 
-__all__ = ["NIA_ARTICLES", "NIA_SCHEMA", "NIA_SCHEMA_ID"]
+__all__ = ["NIA_ARTICLES", "NIA_SCHEMA", "NIA_SCHEMA_ID", "NIA_SCRIPT"]
 
 _SCHEMA_SIZE = 304
+_SCRIPT_SIZE = 62
 
 _COMPRESSED = (
     b"c-qxhX;c(f7Oq!a)f+0P5FA_q#fT&<q5>jFvm+u6D4S3g-363%cQsYjKx+h4;sUbjxJCw*%qWP85LX5_2r3xG6;V;#"
@@ -50,5 +51,6 @@ NIA_ARTICLES = zlib.decompress(base64.b85decode(_COMPRESSED))
 """Schema, types, script."""
 
 NIA_SCHEMA = NIA_ARTICLES[:_SCHEMA_SIZE]
+NIA_SCRIPT = NIA_ARTICLES[-_SCRIPT_SIZE:]
 
 NIA_SCHEMA_ID = bytes.fromhex("45687051f4cca6e3f665fc75fe3e27b30080346789ad83aa0dc29e95a315e335")
