@@ -102,7 +102,7 @@ def inspect(file: File, as_json: JsonFlag = False) -> None:
         return
     fields([(name, _shown(value)) for name, value in said.items()])
     table(
-        ("transaction", "proof", "transitions", "assignments"),
+        ("transaction", "proof", "transitions", "seals"),
         [
             (
                 bundle["txid"],
