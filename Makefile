@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench fuzz clean
+.PHONY: help demo test adversary lint format bench fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ demo: $(READY) ## a channel, 20,000 paid calls and a unilateral close, on a chai
 
 test: $(READY) ## all tests
 	@$(PYTEST)
+
+adversary: $(READY) ## known attacks, broken builds, then random games for ADVERSARY_SECONDS (600) in all
+	@$(BIN)/python tests/adversary_run.py
 
 lint: $(READY) ## style and types
 	@$(BIN)/ruff check .

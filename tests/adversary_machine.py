@@ -194,6 +194,8 @@ class Machine:
     fuse: Fuse = field(default_factory=Fuse)
     running: bool = False
     line: Line | None = None
+    drops: Callable[[Message], bool] = lambda _: False
+    """Asked for each message that it says: a thief may keep it back."""
     outbox: deque[Message] = field(default_factory=deque)
     """Said and not delivered yet, on the present connection."""
 
@@ -344,8 +346,9 @@ class Machine:
         """A new line to the other machine; `Node.on_peer` has to hear of it."""
 
         def said(message: Message) -> None:
-            self.said(self, message)
-            self.outbox.append(message)
+            if not self.drops(message):
+                self.said(self, message)
+                self.outbox.append(message)
 
         self.outbox.clear()
         self.line = Line(other.keys.node_id, other.init, self.fuse, said)

@@ -8,7 +8,7 @@ from lightspeed.channel.commitment import NotACommitment, commitment_number
 from lightspeed.lsf import LsfSignatures, Party
 from lightspeed.payment import Book, BookTerms, Credential, Receipt, Scheme
 from lightspeed.payment.parts import split
-from lightspeed.wire import ChannelReady, CommitmentSigned, Message, RevokeAndAck
+from lightspeed.wire import CommitmentSigned, Message, RevokeAndAck
 
 __all__ = ["BookUse", "Fault", "Record"]
 
@@ -85,15 +85,15 @@ class Record:
     """(who, what, commitment number, part) -> the content that was signed."""
     revoked: dict[str, int] = field(default_factory=dict)
     """Who -> the highest commitment that it said to be void."""
-    said: int = 0
+    thief: Party | None = None
+    """Its signatures are its own business."""
 
     def use(self, book: Book) -> BookUse:
         return self.books.setdefault(book.book_id, BookUse(book))
 
     def hear(self, machine: Machine, message: Message) -> None:
         """What left a process. Raises `Fault` for a second signature on another content."""
-        self.said += 1
-        if not machine.node.drivers:
+        if machine.party is self.thief or not machine.node.drivers:
             return
         state = machine.channel.state
         match message:
@@ -108,8 +108,6 @@ class Record:
                 if message.per_commitment_secret != secrets.per_commitment_secret(number):
                     raise Fault("a secret of another commitment than the one before the present")
                 self.revoked[machine.name] = max(number, self.revoked.get(machine.name, -1))
-            case ChannelReady():
-                pass
             case _:
                 pass
 

@@ -89,6 +89,7 @@ class World:
     """Machines that run from an old copy of their store, on purpose."""
 
     def __post_init__(self) -> None:
+        self.record.thief = self.cheat
         self.now = 1_700_000_000.0
         self.regtest = Regtest()
         self.payer, self.payee = (
@@ -532,7 +533,11 @@ class World:
             return False
         if not receiver.node.drivers:
             return False
-        invoice = receiver.node.invoices.create(amount_msat=Msat(sat * 1_000))
+        try:
+            invoice = receiver.node.invoices.create(amount_msat=Msat(sat * 1_000))
+        except Killed:
+            await self.crash(receiver)
+            return False
         if self.thief is not None:
             self.thief.keep()
         paying = sender.node.payments.pay(invoice.bolt11, timeout_seconds=3_600)
