@@ -193,6 +193,8 @@ class Machine:
     about_to_publish: Callable[["Machine", Tx], None] = lambda _, __: None
     fuse: Fuse = field(default_factory=Fuse)
     running: bool = False
+    channel_id: bytes = b""
+    """Of the one channel that the world is about, once both have it."""
     line: Line | None = None
     drops: Callable[[Message], bool] = lambda _: False
     """Asked for each message that it says: a thief may keep it back."""
@@ -325,9 +327,13 @@ class Machine:
 
     # --- its channel ----------------------------------------------------------------------
     @property
+    def has_channel(self) -> bool:
+        """The process runs and has loaded it."""
+        return self.running and self.channel_id in self.node.drivers
+
+    @property
     def driver(self) -> ChannelDriver:
-        (driver,) = self.node.drivers.values()
-        return driver
+        return self.node.drivers[self.channel_id]
 
     @property
     def channel(self) -> Channel:

@@ -190,7 +190,7 @@ class Game:
     async def _request_close(self, a: int, b: int) -> bool:
         secret = self._secret(a)
         payer = self.world.payer
-        if secret is None or not payer.running or not payer.node.drivers:
+        if secret is None or not payer.has_channel:
             return False
         lsf = payer.channel.extensions["lsf"]
         assert isinstance(lsf, LightspeedFunding)
@@ -240,7 +240,7 @@ class Game:
     async def _shut_down(self, a: int, b: int) -> bool:
         """One side wants to close the channel cooperatively."""
         machine = self._machine(a)
-        if b % 4 or not machine.running or not machine.node.drivers:
+        if b % 4 or not machine.running or not machine.has_channel:
             return False
         closing = machine.node.close_channel(machine.channel.channel_id)
         await self.world.wish(closing, delivered=bool(b % 8))

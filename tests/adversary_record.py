@@ -93,7 +93,7 @@ class Record:
 
     def hear(self, machine: Machine, message: Message) -> None:
         """What left a process. Raises `Fault` for a second signature on another content."""
-        if machine.party is self.thief or not machine.node.drivers:
+        if machine.party is self.thief or not machine.has_channel:
             return
         state = machine.channel.state
         match message:
@@ -118,7 +118,7 @@ class Record:
 
     def publish(self, machine: Machine, tx: Tx) -> None:
         """Before an honest node's broadcast. Raises `Fault` for a revoked commitment."""
-        if not machine.node.drivers:
+        if not machine.has_channel:
             return
         channel = machine.channel
         if tx.inputs[0].outpoint != channel.state.config.funding_outpoint:

@@ -49,7 +49,7 @@ class Thief:
 
     def keep(self) -> None:
         """To be called whenever its state may have changed."""
-        if self.machine.running and self.machine.node.drivers:
+        if self.machine.has_channel:
             channel = self.machine.channel
             self._channel = channel
             self.loot[channel.state.holder_commitment.number] = channel.state

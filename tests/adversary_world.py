@@ -146,6 +146,13 @@ class World:
     # --- the beginning --------------------------------------------------------------------
     async def begin(self, *, funding_sat: int = FUNDING_SAT, push_sat: int = PUSH_SAT) -> None:
         """A usable channel that the payer has funded."""
+        await self.prepare(funding_sat=funding_sat, push_sat=push_sat)
+        await self.open_channel()
+        assert self.is_open
+
+    async def prepare(self, *, funding_sat: int = FUNDING_SAT, push_sat: int = PUSH_SAT) -> None:
+        """Two nodes with coins, connected."""
+        self.funding_sat, self.push_sat = funding_sat, push_sat
         for machine in self.machines:
             for _ in range(3):
                 self.regtest.fund(machine.purse.new_script(), Sat(COIN_SAT))
@@ -154,21 +161,41 @@ class World:
         for machine in self.machines:
             await machine.start()
         await self.connect()
-        self.funding_sat, self.push_sat = funding_sat, push_sat
-        opening = self.payer.node.open_channel(
-            self.payee.keys.node_id.data,
-            funding_sat=Sat(funding_sat),
-            push_sat=Sat(push_sat),
-            party=Party.PAYER,
-        )
-        await self.wish(opening)
-        self._funding = self.payer.channel.state.config.funding_outpoint
+
+    async def open_channel(self) -> None:
+        """As far as it comes."""
+        if self.payer.running:
+            opening = self.payer.node.open_channel(
+                self.payee.keys.node_id.data,
+                funding_sat=Sat(self.funding_sat),
+                push_sat=Sat(self.push_sat),
+                party=Party.PAYER,
+            )
+            await self.wish(opening)
+        self.learn_channel()
         await self.mine(SETTLED_DEPTH)
-        assert all(machine.phase is Phase.NORMAL for machine in self.machines)
+        self.learn_channel()
         self.begun_height = self.regtest.height
         self.coins_sat = {m.name: m.purse.balance().total_sat for m in self.machines}
         if self.thief is not None:
             self.thief.keep()
+
+    def learn_channel(self) -> None:
+        """The channel that both have; the fundee may know of one whose opening the funder lost."""
+        if all(machine.running for machine in self.machines):
+            common = self.payer.node.drivers.keys() & self.payee.node.drivers.keys()
+            for channel_id in common:
+                config = self.payer.node.drivers[channel_id].channel.state.config
+                self._funding = config.funding_outpoint
+                for machine in self.machines:
+                    machine.channel_id = channel_id
+
+    @property
+    def is_open(self) -> bool:
+        return all(
+            machine.running and machine.has_channel and machine.phase is Phase.NORMAL
+            for machine in self.machines
+        )
 
     # --- the wire -------------------------------------------------------------------------
     @property
@@ -225,7 +252,7 @@ class World:
         if self.provoked:
             return
         for machine in self.machines:
-            lives = machine.running and machine.node.drivers
+            lives = machine.running and machine.has_channel
             if lives and machine.phase in (Phase.FAILED, Phase.BEHIND):
                 raise Fault(f"the {machine.name}'s channel is {machine.phase.value}")
 
@@ -295,7 +322,7 @@ class World:
 
     async def act(self, machine: Machine, turn: Callable[[Channel], Sequence[Effect]]) -> bool:
         """A turn of its channel; False if it is refused or the machine is down."""
-        if not machine.running or not machine.node.drivers:
+        if not machine.running or not machine.has_channel:
             return False
         try:
             await self._in(machine, machine.driver.act(turn))
@@ -379,7 +406,7 @@ class World:
     @property
     def books(self) -> tuple[Book, ...]:
         """Those that the payee serves."""
-        if not self.payee.running or not self.payee.node.drivers:
+        if not self.payee.running or not self.payee.has_channel:
             return ()
         return usable_books(self.payee.channel)
 
@@ -402,7 +429,7 @@ class World:
         refund_delay_blocks: int = R,
     ) -> SecretBook | None:
         """Said, not delivered. The payer's node opens the book once it is accepted."""
-        if not self.payer.running or not self.payer.node.drivers:
+        if not self.payer.running or not self.payer.has_channel:
             return None
         assert self.payer.payer_store is not None
         settlement = Settlement(
@@ -529,9 +556,7 @@ class World:
     async def pay(self, sender: Machine, sat: int, *, delivered: bool = True) -> bool:
         """An invoice of the other side, paid over the channel."""
         receiver = self.other(sender)
-        if not (sender.running and receiver.running and sender.node.drivers):
-            return False
-        if not receiver.node.drivers:
+        if not (sender.has_channel and receiver.has_channel):
             return False
         try:
             invoice = receiver.node.invoices.create(amount_msat=Msat(sat * 1_000))
