@@ -11,3 +11,9 @@ def ldk() -> None:
         installed_ldk()
     except LdkMissing as missing:
         pytest.skip(f"NOT TESTED AGAINST LDK: {missing}")
+
+
+@pytest.fixture(autouse=True)
+def fee_rates_are_the_tests_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our node would follow the market by itself, back to where a test comes from."""
+    monkeypatch.setattr("lightspeed.node.fee_updates.wanted_feerate", lambda *_: None)
