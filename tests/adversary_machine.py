@@ -22,16 +22,14 @@ from lightspeed.node.config import LightspeedConfig, NodeConfig
 from lightspeed.node.daemon import Node
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.keys import NodeKeys
+from lightspeed.node.old_copy import doubt_old_copy
 from lightspeed.node.peers import peer_settings
 from lightspeed.node.store import NodeStore
 from lightspeed.wire import Init, Message
 
-__all__ = ["ORIGIN", "Fuse", "Killed", "Line", "Machine", "Records"]
+__all__ = ["ORIGIN", "Fuse", "Killed", "Line", "Machine"]
 
 ORIGIN = "https://api.example.com"
-
-Records = dict[tuple[str, bytes], bytes]
-"""All that a node's store holds."""
 
 
 class Killed(BaseException):
@@ -187,6 +185,8 @@ class Machine:
     clock: Callable[[], float]
     delay_blocks: int
     said: Callable[["Machine", Message], None]
+    honest: bool = True
+    settle_at_sat: int = 0
     stored: Callable[["Machine"], None] = lambda _: None
     published: list[Tx] = field(default_factory=list)
     """Everything that it ever broadcast, over all its processes."""
@@ -216,6 +216,7 @@ class Machine:
                 origins=(ORIGIN,),
                 ledger=self.ledger_path if self.party is Party.PAYEE else None,
                 payer_store=self.payer_path if self.party is Party.PAYER else None,
+                settle_at_sat=self.settle_at_sat,
             ),
         )
 
@@ -240,6 +241,8 @@ class Machine:
         self.fuse = Fuse(blows_at=blows_at)
         self.running = True
         self._opened = NodeStore(self.config.store_path)
+        if self.honest:
+            doubt_old_copy(self._opened)
         store: Any = FusedStore(self._opened, self.fuse, self._on_stored)
         chain = FusedChain(self.regtest, self.fuse, self._on_publication)
         self.ledger: Ledger | None = None
@@ -294,10 +297,9 @@ class Machine:
         self.published.append(tx)
 
     # --- its files ------------------------------------------------------------------------
-    def records(self) -> Records:
-        """A copy of the store."""
-        rows = self._opened._connection.execute("SELECT name, key, value FROM record")
-        return {(name, bytes(key)): bytes(value) for name, key, value in rows}
+    def backup(self) -> bytes:
+        """A copy of the store's file, while the node runs."""
+        return self._opened._connection.serialize()
 
     def stored_record(self, table: str, key: bytes) -> bytes | None:
         """A channel's `Lookup`, also for whoever has only the files."""
@@ -306,13 +308,12 @@ class Machine:
                 return store.get(table, key)
         return self._opened.get(table, key)
 
-    def put_back(self, records: Records) -> None:
-        """Not while it runs: the store becomes what it was when `records` was taken."""
+    def put_back(self, backup: bytes) -> None:
+        """Not while it runs: the store becomes what it was when the backup was made."""
         assert not self.running
         for path in self.folder.glob("node.sqlite*"):
             path.unlink()
-        with NodeStore(self.config.store_path) as store:
-            store.apply([Put(table, key, value) for (table, key), value in records.items()])
+        self.config.store_path.write_bytes(backup)
 
     def copy_ledger(self, to: Path) -> None:
         """Not while it runs."""

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from adversary_law import Account, check_all
-from adversary_machine import Machine, Records
+from adversary_machine import Machine
 from adversary_world import D, World, world_of
 from lightspeed.bitcoin import FeeRate, sha256
 from lightspeed.lsf import (
-    LightspeedFunding,
     LsfClose,
     LsfSettle,
     LsfSignatures,
@@ -88,7 +87,7 @@ class Game:
     heard: list[Message] = field(default_factory=list)
     """What the thief ever said: to be said again."""
     withheld: list[Message] = field(default_factory=list)
-    old_stores: list[Records] = field(default_factory=list)
+    old_stores: list[bytes] = field(default_factory=list)
     tried: Counter[str] = field(default_factory=Counter)
     sleeps_left: int = 1
     censored_left: int = 1
@@ -112,7 +111,7 @@ class Game:
         if await act(a, b) is not False:
             self.tried[name] += 1
         if self.world.thief is not None and self.world.thief.machine.running and a % 4 == 0:
-            self.old_stores.append(self.world.thief.machine.records())
+            self.old_stores.append(self.world.thief.machine.backup())
 
     async def finish(self, a: int = 0, b: int = 0) -> list[Account]:
         """The end, and the judgement. Raises `Lost` or `Fault`."""
@@ -189,13 +188,7 @@ class Game:
 
     async def _request_close(self, a: int, b: int) -> bool:
         secret = self._secret(a)
-        payer = self.world.payer
-        if secret is None or not payer.has_channel:
-            return False
-        lsf = payer.channel.extensions["lsf"]
-        assert isinstance(lsf, LightspeedFunding)
-        ask = lsf.request_close(secret.book.book_id)
-        return await self.world.act(payer, lambda channel: channel.extend("lsf", ask))
+        return secret is not None and await self.world.request_close(secret.book.book_id)
 
     async def _change_fee(self, a: int, b: int) -> bool:
         feerate = 253 + 50 * (a % 20)
@@ -391,9 +384,7 @@ class Game:
         if not self.old_stores:
             return False
         self.world.provoked = True
-        await self.world.restart(
-            self._thief, records=self.old_stores[-1 - a % len(self.old_stores)]
-        )
+        await self.world.restart(self._thief, backup=self.old_stores[-1 - a % len(self.old_stores)])
         await self.world.connect()
         await self._maybe_quiet(b)
         return True
@@ -479,7 +470,10 @@ async def random_game(seed: int) -> Outcome:
     cheat = draw.choice((Party.PAYER, Party.PAYER, Party.PAYEE, Party.PAYEE, None))
     scheme = draw.choice((Scheme.OUTPUTS, Scheme.LADDER))
     push_sat = draw.choice((25_000, 200_000, 900_000))
-    async with world_of(cheat, scheme=scheme, seed=seed, push_sat=push_sat) as world:
+    settle_at_sat = draw.choice((0, 30_000))
+    async with world_of(
+        cheat, scheme=scheme, seed=seed, push_sat=push_sat, settle_at_sat=settle_at_sat
+    ) as world:
         game = Game(world)
         await game.step("open_book", 1 + 4 * draw.randrange(60), draw.randrange(256))
         await game.step("calls", 0, draw.randrange(256))

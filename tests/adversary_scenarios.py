@@ -450,8 +450,7 @@ async def close_in_the_middle_of_redeems(world: World) -> None:
             unit += 1
 
     await calls()
-    lsf: Any = world.payer.channel.extensions["lsf"]
-    await world.act(world.payer, lambda channel: channel.extend("lsf", lsf.request_close(book_id)))
+    await world.request_close(book_id)
     await calls()
     await world.quiet()
     await calls()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from adversary_machine import ORIGIN, Killed, Machine, Records
+from adversary_machine import ORIGIN, Killed, Machine
 from adversary_record import Fault, Record
 from adversary_thief import Thief
 from lightspeed.bitcoin import FEE_RATE_FLOOR, OutPoint, Tx, sha256
@@ -30,10 +30,9 @@ from lightspeed.lsf import (
     LightspeedFunding,
     Party,
     Settlement,
-    next_close,
-    next_settle,
     usable_books,
 )
+from lightspeed.node.daemon import Node
 from lightspeed.node.peers import peer_settings
 from lightspeed.payment import (
     Allocator,
@@ -78,6 +77,8 @@ class World:
     cheat: Party | None = None
     scheme: Scheme = Scheme.OUTPUTS
     seed: int = 0
+    settle_at_sat: int = 0
+    """The payee's policy; 0: it settles when it is told to."""
     provoked: bool = False
     """Something happened that no honest side does: a channel may fail now."""
     sleeping_blocks: int = 0
@@ -85,8 +86,6 @@ class World:
     record: Record = field(default_factory=Record)
     secrets: dict[bytes, SecretBook] = field(default_factory=dict)
     allocators: dict[bytes, Allocator] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
-    """Machines that run from an old copy of their store, on purpose."""
 
     def __post_init__(self) -> None:
         self.record.thief = self.cheat
@@ -101,6 +100,8 @@ class World:
                 clock=lambda: self.now,
                 delay_blocks=D,
                 said=self.record.hear,
+                honest=party is not self.cheat,
+                settle_at_sat=self.settle_at_sat,
                 stored=self._stored,
                 about_to_publish=self._about_to_publish,
             )
@@ -349,11 +350,11 @@ class World:
             with contextlib.suppress(Killed):
                 await machine.start(blows_at=blows_at)
 
-    async def restart(self, machine: Machine, *, records: Records | None = None) -> None:
-        """Kill it and start it again; `records`: with an old copy of its store."""
+    async def restart(self, machine: Machine, *, backup: bytes | None = None) -> None:
+        """Kill it and start it again; `backup`: with an old copy of its store."""
         await self.crash(machine)
-        if records is not None:
-            machine.put_back(records)
+        if backup is not None:
+            machine.put_back(backup)
         await self.start(machine)
 
     # --- time -----------------------------------------------------------------------------
@@ -525,32 +526,27 @@ class World:
 
     # --- the payee's updates --------------------------------------------------------------
     async def settle(self, book_id: bytes) -> bool:
-        """Say it; nothing is delivered yet."""
-        machine = self.payee
-        if not machine.running or machine.ledger is None:
-            return False
-        completed = {e.lock: e.element for e in await machine.ledger.completed_secrets(book_id)}
-
-        def turn(channel: Channel) -> Sequence[Effect]:
-            update = next_settle(channel, book_id, completed)
-            return () if update is None else (*channel.propose(update), *channel.commit())
-
-        return await self.act(machine, turn)
+        """By the payee's word; nothing is delivered yet."""
+        return await self._wish_of_books(self.payee, lambda node: node.books.settle_book(book_id))
 
     async def close_book(self, book_id: bytes) -> bool:
-        """Fence, then say it; nothing is delivered yet."""
-        machine = self.payee
-        if not machine.running or machine.ledger is None or machine.node.payee_books is None:
-            return False
-        if not await self._in(machine, machine.node.payee_books.fence(machine.driver)):
-            return False
-        elements = (await machine.ledger.fence(book_id)).elements
+        """By the payee's word; nothing is delivered yet."""
+        return await self._wish_of_books(self.payee, lambda node: node.close_book(book_id))
 
-        def turn(channel: Channel) -> Sequence[Effect]:
-            update = next_close(channel, book_id, elements)
-            return () if update is None else (*channel.propose(update), *channel.commit())
+    async def request_close(self, book_id: bytes) -> bool:
+        """By the payer's word; nothing is delivered yet."""
+        return await self._wish_of_books(self.payer, lambda node: node.close_book(book_id))
 
-        return await self.act(machine, turn)
+    async def _wish_of_books(
+        self, machine: Machine, wish: Callable[[Node], Coroutine[Any, Any, None]]
+    ) -> bool:
+        if not machine.has_channel:
+            return False
+        try:
+            await self._in(machine, wish(machine.node))
+        except LightspeedError:
+            return False
+        return machine.running
 
     # --- conventional payments ------------------------------------------------------------
     async def pay(self, sender: Machine, sat: int, *, delivered: bool = True) -> bool:
@@ -602,17 +598,25 @@ class World:
 
 @asynccontextmanager
 async def world_of(
-    cheat: Party | None, *, scheme: Scheme = Scheme.OUTPUTS, seed: int = 0, **opening: Any
+    cheat: Party | None,
+    *,
+    scheme: Scheme = Scheme.OUTPUTS,
+    seed: int = 0,
+    settle_at_sat: int = 0,
+    opened: bool = True,
+    **opening: Any,
 ) -> AsyncIterator[World]:
-    """A world with a usable channel. The same seed makes the same secrets."""
+    """A world with a usable channel, if `opened`. The same seed makes the same secrets."""
     entropy = random.Random(seed)
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
         mock.patch("secrets.token_bytes", entropy.randbytes),
     ):
-        world = World(Path(folder), cheat=cheat, scheme=scheme, seed=seed)
+        world = World(
+            Path(folder), cheat=cheat, scheme=scheme, seed=seed, settle_at_sat=settle_at_sat
+        )
         try:
-            await world.begin(**opening)
+            await (world.begin if opened else world.prepare)(**opening)
             yield world
         finally:
             await world.end()
