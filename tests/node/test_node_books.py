@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from lightspeed.channel import Phase, Side
 from lightspeed.ledger import LedgerUnavailable
+from lightspeed.node import reports
 from lightspeed.node.books import BookRequest
 from lightspeed.node.errors import OpeningRefused
 from lightspeed.payment import BookClosed, BookState, LeaseExpired
@@ -88,6 +89,39 @@ async def test_lease_ends_when_the_chain_is_not_seen(
     monkeypatch.setattr(pair.ledger._database, "_clock", lambda: until + 1)
     with pytest.raises(LeaseExpired):
         await pair.ledger.redeem(book.credential(2, 1))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["in the mempool", "unknown"])
+async def test_lease_needs_the_funding_in_a_block(pair: BookPair, known: bool) -> None:
+    """After a reorganisation "not spent" is also what the chain says of an output that is not."""
+    secret = await pair.open_book()
+    regtest, payee = pair.world.regtest, pair.payee.node
+    funding = pair.payer.channel.state.config.funding_outpoint
+    confirmed = regtest.transaction(funding.txid)
+    assert confirmed is not None
+    assert confirmed.confirmed is not None
+    before = await pair.status(secret)
+
+    regtest.reorganise(regtest.height - confirmed.confirmed.height + 1)
+    if not known:
+        regtest.mempool._remove_all([funding.txid])
+    assert regtest.outspend(funding) is None
+    for _ in range(3):
+        await pair.copied()
+        await payee.watch.look()
+    assert await pair.status(secret) == before
+    assert "not in a block any more" in "\n".join(reports.info(payee).problems)
+
+    await pair.payer.node.watch.look()  # its funder says it again
+    assert regtest.transaction(funding.txid) is not None
+    pair.world.mine()
+
+    async def extended() -> bool:
+        return (await pair.status(secret)).open_until > before.open_until
+
+    await eventually(extended)
+    await eventually(lambda: not reports.info(payee).problems)
+    await pair.ledger.redeem(secret.credential(1, 1))
 
 
 async def test_completed_secrets_are_claimed_without_the_ledger(

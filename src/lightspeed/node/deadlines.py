@@ -1,6 +1,6 @@
 """What should have been mined by now: half of a window after a close has passed without it.
 
-Design section 6, the table of honest windows.
+The windows: docs/protocol.md, "After a unilateral close".
 """
 
 from lightspeed.channel import Channel

@@ -1,9 +1,9 @@
 """The payee's books in the ledger: leased while the chain is good, fenced before the end.
 
-A lease says: until then the API's workers may redeem. It is extended only after a good answer
-of the chain backend that shows the funding output unspent (design section 4). What a completed
-lock's secret proves is copied into the node's own store, so that it can be claimed without the
-ledger.
+A lease says: until then the API's workers may redeem. It is extended only after good answers of
+the chain backend that show the funding output in a block and unspent; a node that is off or
+blind so stops its workers after a while. What a completed lock's secret proves is copied into
+the node's own store, so that it can be claimed without the ledger.
 """
 
 import contextlib
@@ -167,13 +167,19 @@ class PayeeBooks:
             _log.error("a book is not in the ledger yet", extra=_details(book, error))
 
     # --- the lease ------------------------------------------------------------------------
+    def lease_is_due(self, driver: ChannelDriver, now: float) -> bool:
+        """Whether `extend` would do anything."""
+        return any(self._is_due(book, now) for book in self.books(driver))
+
     async def extend(self, driver: ChannelDriver, *, answered_at: float) -> None:
-        """The chain showed the funding output unspent at `answered_at`."""
+        """The chain showed the funding output, unspent, at `answered_at`."""
         for book in self.books(driver):
-            last = self._extended_at.get(book.book_id)
-            due = last is None or answered_at - last >= _EXTEND_EVERY_SECONDS
-            if due and self._has_lease(book):
+            if self._is_due(book, answered_at):
                 await self._extend(book, answered_at)
+
+    def _is_due(self, book: Book, now: float) -> bool:
+        last = self._extended_at.get(book.book_id)
+        return self._has_lease(book) and (last is None or now - last >= _EXTEND_EVERY_SECONDS)
 
     async def _extend(self, book: Book, answered_at: float) -> None:
         lease = self._lease(book.book_id)

@@ -171,17 +171,20 @@ class Watch:
 
     # --- while the funding output is there ------------------------------------------------
     async def _look_at_open(self, driver: ChannelDriver, *, asked_at: float, moved: bool) -> None:
-        state = driver.channel.state
         books = self._payee_books
+        lease_is_due = books is not None and books.lease_is_due(driver, asked_at)
+        funded = False
+        if moved or lease_is_due or not driver.channel.state.holder_ready:
+            funded = await self._look_for_funding(driver)
+        state = driver.channel.state
         if books is not None:
             if driver.record.doubtful:
                 pass  # neither leased nor fenced before we know how things stand
             elif state.phase is Phase.NORMAL:
-                await books.extend(driver, answered_at=asked_at)
+                if lease_is_due and funded:
+                    await books.extend(driver, answered_at=asked_at)
             elif state.phase is not Phase.AWAITING_READY:
                 await books.fence(driver)
-        if not state.holder_ready:
-            await self._look_for_funding(driver)
         if not moved:
             return
         if state.phase is Phase.FAILED:
@@ -192,18 +195,31 @@ class Watch:
         else:
             await self._check_deadlines(driver)
 
-    async def _look_for_funding(self, driver: ChannelDriver) -> None:
-        """BOLT 2, "The `channel_ready` Message": at minimum depth, the output is what was said."""
-        config = driver.channel.state.config
+    async def _look_for_funding(self, driver: ChannelDriver) -> bool:
+        """Whether the funding transaction is in a block.
+
+        That nothing spends its output is no proof: so says a chain too that does not know it,
+        such as after a reorganisation that left it out. BOLT 2, "The `channel_ready` Message":
+        at minimum depth, the output is what was said.
+        """
+        state = driver.channel.state
+        config = state.config
         info = await self._chain.transaction(config.funding_outpoint.txid)
         if info is None:
             await self._publish_again(driver, FUNDING_TX_TABLE, purpose="funding")
+        lost = state.holder_ready and (info is None or info.confirmed is None)
+        key = _funding_alarm(driver)
+        text = f"{key}: not in a block any more; no book of the channel is leased meanwhile"
+        self._alarms.report(key, text if lost else None)
         if info is None or info.confirmed is None:
-            return
+            return False
         if not _funds(driver.channel, info):
             await driver.fail("the funding output is another one", at_fault=Side.COUNTERPARTY)
-        elif self.height - info.confirmed.height + 1 >= config.minimum_depth:
+            return False
+        depth = self.height - info.confirmed.height + 1
+        if not state.holder_ready and depth >= config.minimum_depth:
             await driver.act(lambda channel: channel.funding_confirmed())
+        return True
 
     async def _publish_again(self, driver: ChannelDriver, table: str, *, purpose: str) -> None:
         data = self._store.get(table, driver.channel.channel_id)
@@ -230,6 +246,7 @@ class Watch:
 
         Without the fence it is not over: more may have been redeemed than can be claimed yet.
         """
+        self._alarms.report(_funding_alarm(driver), None)
         fenced = self._payee_books is None or await self._payee_books.fence(driver)
         await driver.act(lambda channel: channel.funding_spent(tx))
         await driver.fail(
@@ -280,6 +297,10 @@ class Watch:
         driver.record = replace(driver.record, over=True)
         self._store.apply((driver.record.put(channel_id),))
         _log.info("channel is over", extra={"channel": channel_id.hex()})
+
+
+def _funding_alarm(driver: ChannelDriver) -> str:
+    return f"funding of channel {driver.channel.channel_id.hex()}"
 
 
 def _funds(channel: Channel, info: TxInfo) -> bool:
