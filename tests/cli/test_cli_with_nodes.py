@@ -96,6 +96,9 @@ def test_a_channel_and_a_book_from_first_to_last(regtest: str, nodes: tuple[Path
         wait_until(lambda node=node: ask("channel", "list", "-d", node)[0]["usable"])
     assert "usable" in run("channel", "list", "-d", payer)
 
+    wait_until(lambda: ask("node", "info", "-d", payee)["problems"])
+    assert "the wallet holds 0 sat" in run("node", "info", "-d", payee)
+
     start = channel["channel_id"][:8]
     sizes = ("--locks", 20, "--lock-amount", 1_000, "--chain-length", 10, "--refund-delay", 20)
     book = ask("book", "open", "-d", payer, start, "--origin", ORIGIN, *sizes)

@@ -176,7 +176,7 @@ async def test_refused_opening_changes_nothing(tmp_path: Path) -> None:
             await payer.node.open_channel(
                 other.node_id, funding_sat=Sat(500_000), party=Party.PAYER
             )
-        with pytest.raises(NodeRefusal, match="not configured to be a payee"):
+        with pytest.raises(NodeRefusal, match='add "payee" to parties and set ledger'):
             await payer.node.open_channel(
                 other.node_id, funding_sat=Sat(500_000), party=Party.PAYEE
             )

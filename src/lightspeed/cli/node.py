@@ -152,6 +152,7 @@ def info(data_dir: DataDir, as_json: JsonFlag = False) -> None:
             ("network", found.network),
             ("block height", sats(found.block_height)),
             ("Lightspeed", " and ".join(found.lightspeed_parties) or "off"),
+            *(("problem", problem) for problem in found.problems),
         ]
     )
 

@@ -42,8 +42,8 @@ from lightspeed.lsf import Party
 from lightspeed.node import reports
 from lightspeed.node.bodies import Body, hex_bytes, peer_address
 from lightspeed.node.books import BookRequest
+from lightspeed.node.config import not_configured
 from lightspeed.node.daemon import Node
-from lightspeed.node.errors import NodeRefusal
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
 from lightspeed.node.views import AddressView, BookView
@@ -216,7 +216,7 @@ class _Api:
         body = await Body.read(request, needed | optional | {"scheme"})
         driver = self._node.driver(hex_bytes(body.text("channel_id"), 32))
         if self._node.payer_books is None:
-            raise NodeRefusal("this node is not configured to be a payer")
+            raise not_configured(Party.PAYER)
         wanted = BookRequest(
             locks=body.integer("locks"),
             chain_length=body.integer("chain_length"),

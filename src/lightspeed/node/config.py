@@ -18,10 +18,10 @@ from lightspeed.lsf import (
     PayeeLimits,
 )
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
-from lightspeed.node.errors import ConfigError
+from lightspeed.node.errors import ConfigError, NodeRefusal
 from lightspeed.units import Sat
 
-__all__ = ["CONFIG_NAME", "LightspeedConfig", "NodeConfig"]
+__all__ = ["CONFIG_NAME", "LightspeedConfig", "NodeConfig", "not_configured"]
 
 CONFIG_NAME = "node.toml"
 
@@ -32,6 +32,9 @@ _GENESIS = {
     Network.REGTEST: "06226e46111a0b59caaf126043eb5bbf28c34f3a5e332a1fc7b2b73cf188910f",
 }
 """Chain hashes: the genesis block's, in internal order (BOLT 0)."""
+
+_STORE_OF_PARTY = {Party.PAYEE: "ledger", Party.PAYER: "payer_store"}
+"""Settings: what a node that takes this part keeps, and shares with programs."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -65,10 +68,10 @@ class LightspeedConfig:
     """What the books opened so may hold, all together; 0: nothing."""
 
     def __post_init__(self) -> None:
-        if Party.PAYEE in self.parties and self.ledger is None:
-            raise ConfigError("a payee needs a ledger")
-        if Party.PAYER in self.parties and self.payer_store is None:
-            raise ConfigError("a payer needs a payer_store")
+        for party in self.parties:
+            store = _STORE_OF_PARTY[party]
+            if getattr(self, store) is None:
+                raise ConfigError(f"a {party.name.lower()} needs a {store}")
         if not 0 <= self.max_rungs <= MAX_CHANNEL_RUNGS:
             raise ConfigError(f"max_rungs: a channel has at most {MAX_CHANNEL_RUNGS}")
 
@@ -209,6 +212,15 @@ class NodeConfig:
                 if (value := getattr(self.lightspeed, item.name)) is not None
             ]
         (self.data_dir / CONFIG_NAME).write_text("\n".join(lines) + "\n")
+
+
+def not_configured(party: Party) -> NodeRefusal:
+    """What to say to an operator whose node is to take a part that it was not set up for."""
+    store = _STORE_OF_PARTY[party]
+    return NodeRefusal(
+        f"this node is not configured to be a {party.name.lower()}: under [lightspeed] in "
+        f'{CONFIG_NAME}, add "{party.name.lower()}" to parties and set {store}'
+    )
 
 
 def _check_tower_url(text: str) -> None:

@@ -35,7 +35,7 @@ from lightspeed.channel import (
     receive_funding_signed,
 )
 from lightspeed.lsf import LightspeedFunding, Party, offered_party
-from lightspeed.node.config import NodeConfig
+from lightspeed.node.config import NodeConfig, not_configured
 from lightspeed.node.driver import ChannelDriver, publish
 from lightspeed.node.errors import (
     InsufficientFunds,
@@ -204,7 +204,7 @@ class Openings:
             return
         lightspeed = self._config.lightspeed
         if lightspeed is None or party not in lightspeed.parties:
-            raise NodeRefusal(f"this node is not configured to be a {party.name.lower()}")
+            raise not_configured(party)
         if not peer.init.features.supports(LightspeedFunding.feature_bit):
             raise PeerLacksLightspeed("the peer does not offer Lightspeed funding")
 
