@@ -1,6 +1,15 @@
 """RGB v0.11.1 for NIA, the non-inflatable asset: commitments and client-side validation. No I/O."""
 
 from lightspeed.rgb.baid64 import baid64, parse_baid64
+from lightspeed.rgb.colouring import (
+    OPRET_PLACEHOLDER,
+    Coloured,
+    Destination,
+    NotColourable,
+    TokenInput,
+    colour,
+    public_blinding,
+)
 from lightspeed.rgb.consignment import Consignment, WitnessBundle
 from lightspeed.rgb.dbc import (
     DbcProof,
@@ -82,6 +91,7 @@ __all__ = [
     "NIA_ARTICLES",
     "NIA_SCHEMA",
     "NIA_SCHEMA_ID",
+    "OPRET_PLACEHOLDER",
     "SPEC",
     "TERMS",
     "TRANSFER",
@@ -90,11 +100,13 @@ __all__ = [
     "Assign",
     "Assignments",
     "ChainNet",
+    "Coloured",
     "Concealed",
     "Consignment",
     "ContractTerms",
     "DbcError",
     "DbcProof",
+    "Destination",
     "Failure",
     "Genesis",
     "GenesisSeal",
@@ -108,6 +120,7 @@ __all__ = [
     "MpcError",
     "MpcProof",
     "MpcTree",
+    "NotColourable",
     "Opout",
     "OpretProof",
     "Partner",
@@ -122,6 +135,7 @@ __all__ = [
     "State",
     "StateType",
     "TapretProof",
+    "TokenInput",
     "Transition",
     "TransitionBundle",
     "UnknownSchema",
@@ -130,6 +144,7 @@ __all__ = [
     "WitnessBundle",
     "WitnessStatus",
     "baid64",
+    "colour",
     "consignment_from_json",
     "contract_id_text",
     "dbc_method",
@@ -143,6 +158,7 @@ __all__ = [
     "parse_baid64",
     "parse_contract_id",
     "parse_secret_seal",
+    "public_blinding",
     "read_tx",
     "secret_seal_text",
     "spec_of",

@@ -1,0 +1,75 @@
+"""Both parties of a channel build the same coloured transaction, and it proves what it moves."""
+
+import pytest
+
+from lightspeed.bitcoin import OutPoint, Tx, TxIn, TxOut, p2tr
+from lightspeed.rgb import (
+    OPRET_PLACEHOLDER,
+    GraphSeal,
+    NotColourable,
+    Opout,
+    TokenInput,
+    colour,
+    public_blinding,
+)
+from lightspeed.units import Sat
+
+CONTRACT = bytes([7]) * 32
+INPUTS = [TokenInput(Opout(bytes([9]) * 32, 4000, number), 50) for number in (3, 1)]
+
+
+def unfilled(*, locktime: int = 0, sequence: int = 5) -> Tx:
+    return Tx(
+        version=2,
+        inputs=(TxIn(OutPoint(bytes(32), 1), sequence=sequence),),
+        outputs=(
+            OPRET_PLACEHOLDER,
+            TxOut(Sat(330), p2tr(bytes([1]) * 32)),
+            TxOut(Sat(331), p2tr(bytes([2]) * 32)),
+        ),
+        locktime=locktime,
+    )
+
+
+def test_coloured_transaction_commits_to_its_transition_and_finds_its_tokens() -> None:
+    secret = GraphSeal(None, 1, 5).conceal()
+    coloured = colour(
+        unfilled(),
+        contract_id=CONTRACT,
+        inputs=INPUTS,
+        allocations=[(2, 60), (1, 30), (secret, 10)],
+    )
+    proof = coloured.witness.mpc_proof
+    commitment = proof.commitment(CONTRACT, coloured.witness.bundle.bundle_id)
+    coloured.witness.dbc_proof.verify(commitment, coloured.tx)
+    assert coloured.tx.outputs[1:] == unfilled().outputs[1:]
+    assert coloured.on_output(2) == (TokenInput(Opout(coloured.opid, 4000, 0), 60),)
+    assert coloured.on_output(1) == (TokenInput(Opout(coloured.opid, 4000, 1), 30),)
+    assert coloured.opid == coloured.transition.opid
+
+
+def test_blindings_follow_from_first_input_and_locktime() -> None:
+    seen = {
+        public_blinding(unfilled(), 1),
+        public_blinding(unfilled(), 2),
+        public_blinding(unfilled(locktime=1), 1),
+        public_blinding(unfilled(sequence=6), 1),
+    }
+    assert len(seen) == 4
+    assert public_blinding(unfilled(), 1) in seen
+
+
+@pytest.mark.parametrize(
+    "allocations",
+    [[(1, 99)], [(1, 101)], [(1, 100), (2, 0)], [(0, 100)], [(3, 100)], []],
+)
+def test_tokens_are_neither_made_nor_lost(allocations: list[tuple[int, int]]) -> None:
+    with pytest.raises(NotColourable):
+        colour(unfilled(), contract_id=CONTRACT, inputs=INPUTS, allocations=allocations)
+
+
+def test_commitment_stands_at_output_0_only() -> None:
+    tx = unfilled()
+    elsewhere = Tx(version=2, inputs=tx.inputs, outputs=(tx.outputs[1], tx.outputs[0]), locktime=0)
+    with pytest.raises(NotColourable):
+        colour(elsewhere, contract_id=CONTRACT, inputs=INPUTS, allocations=[(1, 100)])
