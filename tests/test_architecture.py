@@ -174,3 +174,17 @@ def test_accepting_payments_imports_nothing_of_lightning() -> None:
     ours = {m.split(".")[1] for m in loaded if m.startswith("lightspeed.")}
     assert not ours & forbidden
     assert not {"coincurve", "pbk", "bdkpython", "uvicorn"} & set(loaded)
+
+
+def test_speaking_to_a_node_loads_nothing_of_it() -> None:
+    """Commands that only ask start at once."""
+    program = (
+        "import sys, lightspeed.cli.client, lightspeed.node.client, lightspeed.node.folder\n"
+        "print(*[m for m in sys.modules])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    ours = {m.split(".")[1] for m in loaded if m.startswith("lightspeed.")}
+    assert ours <= {"cli", "node", "errors"}
+    assert not {"coincurve", "pbk", "bdkpython", "uvicorn", "starlette"} & set(loaded)

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from lightspeed.lsf import Party
-from lightspeed.node import NodeApiError, NodeClient, api_token, serving_api
+from lightspeed.node import NodeApiError, NodeClient
+from lightspeed.node.api import api_token, serving_api
 from lightspeed.node.service import JsonLogFormatter
 from node_world import ORIGIN, NodeWorld, RunningNode, eventually, node_world
 

@@ -7,7 +7,10 @@ import pytest
 
 from lightspeed.bitcoin import Network
 from lightspeed.lsf import Party
-from lightspeed.node import ConfigError, LightspeedConfig, NodeConfig, NodeKeys, init_node
+from lightspeed.node import ConfigError
+from lightspeed.node.config import LightspeedConfig, NodeConfig
+from lightspeed.node.keys import NodeKeys
+from lightspeed.node.service import init_node
 
 
 def config(folder: Path, **changes: Any) -> NodeConfig:

@@ -14,7 +14,10 @@ from pathlib import Path
 from lightspeed.chain import Regtest
 from lightspeed.chain.esplora_server import serving
 from lightspeed.lsf import Party
-from lightspeed.node import LightspeedConfig, NodeClient, NodeConfig, api_token, init_node
+from lightspeed.node import NodeClient
+from lightspeed.node.api import api_token
+from lightspeed.node.config import LightspeedConfig, NodeConfig
+from lightspeed.node.service import init_node
 from lightspeed.units import Sat
 from node_world import ORIGIN, eventually
 

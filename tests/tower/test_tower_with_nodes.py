@@ -17,7 +17,7 @@ from lightspeed.chain.esplora_server import serving
 from lightspeed.channel import Phase
 from lightspeed.cli.app import app
 from lightspeed.lsf import Party
-from lightspeed.node import NodeConfig
+from lightspeed.node.config import NodeConfig
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.tower import Tower, TowerStore, serving_tower
 from lightspeed.node.tower.hook import feeding_tower

@@ -38,27 +38,34 @@ DataDir = Annotated[
 
 def read_config(data_dir: Path) -> "NodeConfig":
     """Raises `UsageError` where no node was made yet, and `ConfigError`."""
-    from lightspeed.node.config import CONFIG_NAME, NodeConfig
+    _check_folder(data_dir)
+    from lightspeed.node.config import NodeConfig
+
+    return NodeConfig.read(data_dir)
+
+
+def _check_folder(data_dir: Path) -> None:
+    from lightspeed.node.folder import CONFIG_NAME
 
     if not (data_dir / CONFIG_NAME).is_file():
         raise UsageError(
             f"there is no node in {data_dir}; make one with: "
             f"lightspeed node init --data-dir {data_dir}"
         )
-    return NodeConfig.read(data_dir)
 
 
 def ask(data_dir: Path, question: "Callable[[NodeClient], Awaitable[T]]") -> T:
     """Asks the running node. Raises `NodeUnreachable`, and what the node refuses."""
     from lightspeed.node.client import NodeApiError, NodeClient
+    from lightspeed.node.folder import api_url, token_path
 
-    config = read_config(data_dir)
-    if not os.access(config.token_path, os.R_OK):
+    _check_folder(data_dir)
+    url, path = api_url(data_dir), token_path(data_dir)
+    if not os.access(path, os.R_OK):
         raise NodeUnreachable(_not_running(data_dir))
 
     async def run() -> T:
-        token = config.token_path.read_text().strip()
-        async with NodeClient(f"http://127.0.0.1:{config.api_port}", token) as client:
+        async with NodeClient(url, path.read_text().strip()) as client:
             return await question(client)
 
     try:

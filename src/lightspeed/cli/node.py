@@ -73,8 +73,10 @@ def init(
     from lightspeed.bitcoin import Network
     from lightspeed.cli.errors import UsageError
     from lightspeed.lsf import Party
-    from lightspeed.node import LightspeedConfig, NodeConfig, NodeKeys, init_node
-    from lightspeed.node.config import CONFIG_NAME
+    from lightspeed.node.config import LightspeedConfig, NodeConfig
+    from lightspeed.node.folder import CONFIG_NAME
+    from lightspeed.node.keys import NodeKeys
+    from lightspeed.node.service import init_node
 
     if (data_dir / CONFIG_NAME).exists():
         raise UsageError(f"{data_dir} has a node already: choose another --data-dir")
@@ -125,7 +127,8 @@ def init(
 def run(data_dir: DataDir, as_json: JsonFlag = False) -> None:
     """Run the node until Ctrl-C. Its log goes to stderr, a JSON object per line."""
     config = read_config(data_dir)
-    from lightspeed.node import Node, log_to_stderr, run_node
+    from lightspeed.node.daemon import Node
+    from lightspeed.node.service import log_to_stderr, run_node
 
     def ready(node: Node, url: str) -> None:
         address = f"{node.keys.node_id.data.hex()}@{config.listen_host}:{node.peers.port}"

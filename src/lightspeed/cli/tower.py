@@ -64,7 +64,7 @@ def run(
     is on chain, and then publishes it. For clients on other machines put a reverse proxy with
     TLS in front. Its log goes to stderr, a JSON object per line.
     """
-    from lightspeed.node import log_to_stderr
+    from lightspeed.node.service import log_to_stderr
     from lightspeed.node.tower.process import run_tower
 
     def ready(url: str) -> None:

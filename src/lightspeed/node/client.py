@@ -1,14 +1,14 @@
 """The API's client: one coroutine per call, views as results, problems as `NodeApiError`."""
 
 import json
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
 from lightspeed.errors import LightspeedError
+from lightspeed.node.bearer import BearerClient
 from lightspeed.node.views import (
     AddressView,
     BalanceView,
@@ -40,33 +40,11 @@ class NodeApiError(LightspeedError):
         self.problem_type = problem_type
 
 
-class NodeClient:
+class NodeClient(BearerClient):
     """Use as an async context manager, or call `close`. `url` such as http://127.0.0.1:9736."""
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 120.0) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
-
-    def __repr__(self) -> str:
-        return f"NodeClient({self._url!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        super().__init__(url, token, timeout_seconds=timeout_seconds)
 
     # --- the node -------------------------------------------------------------------------
     async def info(self) -> InfoView:
@@ -208,13 +186,8 @@ class NodeClient:
             raise NodeApiError(0, "", f"the answer is not a {kind.__name__}") from None
 
     async def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         try:
-            async with self._session.request(
-                method, f"{self._url}/v1/{path}", json=body or None
-            ) as response:
-                status, content = response.status, await response.read()
+            status, content = await self._request(method, f"/v1/{path}", body or None)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"no answer from {self._url}: {type(error).__name__}"
             raise NodeApiError(0, "", reason) from None

@@ -1,6 +1,5 @@
 """What a node is told once: where it listens, which chain, what it offers. One TOML file."""
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, get_type_hints
@@ -19,11 +18,10 @@ from lightspeed.lsf import (
 )
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.errors import ConfigError, NodeRefusal
+from lightspeed.node.folder import CONFIG_NAME, DEFAULT_API_PORT, read_settings, token_path
 from lightspeed.units import Sat
 
-__all__ = ["CONFIG_NAME", "LightspeedConfig", "NodeConfig", "not_configured"]
-
-CONFIG_NAME = "node.toml"
+__all__ = ["LightspeedConfig", "NodeConfig", "not_configured"]
 
 _GENESIS = {
     Network.MAINNET: "6fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000",
@@ -95,7 +93,7 @@ class NodeConfig:
     """This is young software: mainnet needs the operator's explicit word."""
     listen_host: str = "127.0.0.1"
     listen_port: int = 9735
-    api_port: int = 9736
+    api_port: int = DEFAULT_API_PORT
     """On loopback."""
     poll_seconds: float = 1.0
     """Between two looks at the chain."""
@@ -154,7 +152,7 @@ class NodeConfig:
 
     @property
     def token_path(self) -> Path:
-        return self.data_dir / "api-token"
+        return token_path(self.data_dir)
 
     @property
     def tower_token_path(self) -> Path:
@@ -172,14 +170,7 @@ class NodeConfig:
     @classmethod
     def read(cls, data_dir: Path) -> Self:
         """From `node.toml` in the folder; paths in it are relative to the folder."""
-        path = data_dir / CONFIG_NAME
-        try:
-            document = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        return cls.from_document(document, data_dir=data_dir)
+        return cls.from_document(read_settings(data_dir), data_dir=data_dir)
 
     @classmethod
     def from_document(cls, document: dict[str, Any], *, data_dir: Path) -> Self:
