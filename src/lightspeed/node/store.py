@@ -1,27 +1,30 @@
 """The node's store: records by table and key in one SQLite file, durable when a call returns."""
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from lightspeed.channel import Put
-from lightspeed.node.errors import StoreFormatError, StoreInUse, StoreUnavailable
+from lightspeed.node.errors import StoreInUse
+from lightspeed.node.sqlite_file import FileKind, create_file, transaction
 from lightspeed.node.write_count import WriteCount
 
 __all__ = ["NodeStore"]
 
-_VERSION = 1
 _COUNTER_TABLE = "counter"
 _WRITES_KEY = b"store writes"
-_APPLICATION_ID = 0x4C534E31  # "LSN1"
-_SCHEMA = """
+_FILE = FileKind(
+    name="node's store",
+    application_id=0x4C534E31,  # "LSN1"
+    version=1,
+    schema="""
 CREATE TABLE record (
     name TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (name, key)
-) STRICT
-"""
+) STRICT;
+""",
+    busy=StoreInUse,
+)
 
 
 class NodeStore:
@@ -34,15 +37,11 @@ class NodeStore:
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises `StoreInUse` and `StoreFormatError`."""
         self.path = path
-        with _translated():
-            # Only SQLite opens a file that is there: POSIX drops the locks of a process when it
-            # closes any descriptor of the file.
-            if not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
+        with _FILE.translated():
+            create_file(path)
             self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
-            with _translated():
+            with _FILE.translated():
                 self._open()
                 self._written = WriteCount(path.with_suffix(".count"))
         except BaseException:
@@ -60,18 +59,8 @@ class NodeStore:
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
-        with _transaction(self._connection):
-            (count,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            (application,) = execute("PRAGMA application_id").fetchone()
-            (version,) = execute("PRAGMA user_version").fetchone()
-            if not count:
-                execute(_SCHEMA)
-                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {_VERSION}")
-            elif application != _APPLICATION_ID:
-                raise StoreFormatError("the file is not a node's store")
-            elif version != _VERSION:
-                raise StoreFormatError(f"store version {version}, this program has {_VERSION}")
+        with transaction(self._connection, "EXCLUSIVE"):
+            _FILE.prepare(self._connection)
 
     def close(self) -> None:
         self._connection.close()
@@ -87,8 +76,8 @@ class NodeStore:
         """All of them or none; on the disk when it returns. `value=None` deletes."""
         writes = self._writes + 1
         count = Put(_COUNTER_TABLE, _WRITES_KEY, writes.to_bytes(8, "big"))
-        with _translated():
-            with _transaction(self._connection):
+        with _FILE.translated():
+            with transaction(self._connection, "EXCLUSIVE"):
                 for put in (*puts, count):
                     self._write(put)
             self._writes = writes
@@ -118,7 +107,7 @@ class NodeStore:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """A channel's `Lookup`."""
-        with _translated():
+        with _FILE.translated():
             row = self._connection.execute(
                 "SELECT value FROM record WHERE name = ? AND key = ?", (table, key)
             ).fetchone()
@@ -126,7 +115,7 @@ class NodeStore:
 
     def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """(key, value) of the table as it is now, by key; only keys that start with `prefix`."""
-        with _translated():
+        with _FILE.translated():
             rows = self._connection.execute(
                 "SELECT key, value FROM record"
                 " WHERE name = ? AND key >= ? AND (? IS NULL OR key < ?) ORDER BY key",
@@ -135,7 +124,7 @@ class NodeStore:
         return iter(rows)
 
     def count(self, table: str) -> int:
-        with _translated():
+        with _FILE.translated():
             row = self._connection.execute(
                 "SELECT count(*) FROM record WHERE name = ?", (table,)
             ).fetchone()
@@ -146,33 +135,3 @@ def _first_after(prefix: bytes) -> bytes | None:
     """The lowest key above all that start with `prefix`; None when there is none."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite ends some failed transactions itself
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise StoreInUse("the node's store is open in another process") from None
-        raise StoreUnavailable(str(error)) from error
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise StoreFormatError("the file is not a node's store") from None
-        raise StoreUnavailable(str(error)) from error
-    except OSError as error:
-        if isinstance(error, (StoreUnavailable, StoreInUse)):
-            raise
-        raise StoreUnavailable(str(error)) from error

@@ -1,19 +1,16 @@
 """What a tower keeps: clients, sealed parts, what it has seen on the chain. One SQLite file."""
 
-import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from lightspeed.bitcoin import sha256
 from lightspeed.chain import BlockId
-from lightspeed.errors import LightspeedError
-from lightspeed.node.errors import StoreFormatError, StoreUnavailable
 from lightspeed.node.problems import Unauthorized
+from lightspeed.node.sqlite_file import FileKind, create_file, transaction
 from lightspeed.node.tower.errors import ClientExists, QuotaExceeded, TooLarge, UnknownClient
 
 __all__ = [
@@ -35,13 +32,15 @@ PART_OVERHEAD = 64
 """Counted for each part besides its blob: hint, label, number and their index."""
 DEFAULT_QUOTA_BYTES = 64 * 1024 * 1024
 
-_APPLICATION_ID = 0x4C535431  # "LST1"
-_VERSION = 1
 _TOKEN_SIZE = 24
 _BLOCKS_KEPT = 144
 _BUSY_SECONDS = 10.0
 _HINTS_PER_QUERY = 500
-_SCHEMA = f"""
+_FILE = FileKind(
+    name="tower's store",
+    application_id=0x4C535431,  # "LST1"
+    version=1,
+    schema=f"""
 CREATE TABLE client (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -70,7 +69,8 @@ CREATE TRIGGER part_removed AFTER DELETE ON part BEGIN
     UPDATE client SET used_bytes = used_bytes - length(OLD.blob) - {PART_OVERHEAD}
     WHERE id = OLD.client;
 END;
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,11 @@ class TowerStore:
 
     def __init__(self, path: Path) -> None:
         """Creates the file (0600) if it is missing. Raises `StoreFormatError`."""
-        with _translated():
-            if not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with _FILE.translated():
+            create_file(path)
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            with _translated():
+            with _FILE.translated():
                 self._open()
         except BaseException:
             self._connection.close()
@@ -136,19 +135,8 @@ class TowerStore:
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         execute("PRAGMA foreign_keys = ON")
-        with self._transaction():
-            (count,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if not count:
-                for statement in _statements(_SCHEMA):
-                    execute(statement)
-                execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                execute(f"PRAGMA user_version = {_VERSION}")
-            (application,) = execute("PRAGMA application_id").fetchone()
-            (version,) = execute("PRAGMA user_version").fetchone()
-            if application != _APPLICATION_ID:
-                raise StoreFormatError("the file is not a tower's store")
-            if version != _VERSION:
-                raise StoreFormatError(f"store version {version}, this program has {_VERSION}")
+        with transaction(self._connection, "IMMEDIATE"):
+            _FILE.prepare(self._connection)
 
     def close(self) -> None:
         self._connection.close()
@@ -159,22 +147,11 @@ class TowerStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
     # --- clients --------------------------------------------------------------------------
     def add_client(self, name: str, *, quota_bytes: int = DEFAULT_QUOTA_BYTES) -> str:
         """Its token, told this once. Raises `ClientExists`."""
         token = secrets.token_urlsafe(_TOKEN_SIZE)
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             if self._connection.execute("SELECT 1 FROM client WHERE name = ?", (name,)).fetchone():
                 raise ClientExists(f"there is a client {name!r} already")
             self._connection.execute(
@@ -185,13 +162,13 @@ class TowerStore:
 
     def remove_client(self, name: str) -> None:
         """With all that it handed over. Raises `UnknownClient`."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             removed = self._connection.execute("DELETE FROM client WHERE name = ?", (name,))
             if not removed.rowcount:
                 raise UnknownClient(f"there is no client {name!r}")
 
     def clients(self) -> tuple[Account, ...]:
-        with _translated():
+        with _FILE.translated():
             rows = self._connection.execute(
                 "SELECT id, name, quota_bytes, used_bytes FROM client ORDER BY name"
             ).fetchall()
@@ -199,7 +176,7 @@ class TowerStore:
 
     def authenticate(self, token: str) -> Account:
         """Raises `Unauthorized`. Found by its hash, so that the time tells nothing."""
-        with _translated():
+        with _FILE.translated():
             row = self._connection.execute(
                 "SELECT id, name, quota_bytes, used_bytes FROM client WHERE token_hash = ?",
                 (sha256(token.encode()),),
@@ -213,7 +190,7 @@ class TowerStore:
         """All of them or none. Raises `TooLarge`, `QuotaExceeded` and `Unauthorized`."""
         if any(change.blob and len(change.blob) > MAX_BLOB_SIZE for change in changes):
             raise TooLarge(f"a part is larger than {MAX_BLOB_SIZE} bytes")
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             quota = self._usage(client)[1]
             for change in changes:
                 self._apply(client, label, change)
@@ -247,14 +224,14 @@ class TowerStore:
 
     def forget(self, client: int, label: bytes) -> None:
         """A channel is over."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             self._connection.execute(
                 "DELETE FROM part WHERE client = ? AND label = ?", (client, label)
             )
 
     def parts(self, hint: bytes) -> tuple[StoredPart, ...]:
         """Of all clients, by client, label and number."""
-        with _translated():
+        with _FILE.translated():
             rows = self._connection.execute(
                 "SELECT hint, client, label, number, blob FROM part WHERE hint = ?"
                 " ORDER BY client, label, number",
@@ -265,7 +242,7 @@ class TowerStore:
     def known_hints(self, hints: Sequence[bytes]) -> set[bytes]:
         """Those for which there are parts."""
         found: set[bytes] = set()
-        with _translated():
+        with _FILE.translated():
             for start in range(0, len(hints), _HINTS_PER_QUERY):
                 some = hints[start : start + _HINTS_PER_QUERY]
                 marks = ",".join("?" * len(some))
@@ -278,13 +255,13 @@ class TowerStore:
     # --- the chain ------------------------------------------------------------------------
     def scanned(self) -> tuple[BlockId, ...]:
         """The last blocks that were looked through, the highest last."""
-        with _translated():
+        with _FILE.translated():
             rows = self._connection.execute("SELECT height, hash FROM scanned ORDER BY height")
             return tuple(BlockId(*row) for row in rows.fetchall())
 
     def record_block(self, block: BlockId, seen: Sequence[bytes], hints: Sequence[bytes]) -> None:
         """`seen`: its transactions for which there are parts, with their hints."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             self._connection.execute("DELETE FROM scanned WHERE height >= ?", (block.height,))
             self._connection.execute(
                 "INSERT INTO scanned VALUES (?, ?)", (block.height, block.hash)
@@ -297,7 +274,7 @@ class TowerStore:
 
     def sight(self, txid: bytes, hint: bytes, height: int) -> None:
         """A transaction was seen before there were parts for it."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             self._sight(txid, hint, height)
 
     def _sight(self, txid: bytes, hint: bytes, height: int) -> None:
@@ -308,7 +285,7 @@ class TowerStore:
 
     def sightings(self) -> tuple[Sighting, ...]:
         """Those that are not done; what has no parts any more is forgotten."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             self._connection.execute(
                 "DELETE FROM sighting WHERE NOT EXISTS"
                 " (SELECT 1 FROM part WHERE part.hint = sighting.hint)"
@@ -320,28 +297,5 @@ class TowerStore:
 
     def finish(self, hint: bytes) -> None:
         """Everything is done that can be, until a part changes or the block is seen again."""
-        with _translated(), self._transaction():
+        with _FILE.translated(), transaction(self._connection, "IMMEDIATE"):
             self._connection.execute("UPDATE sighting SET done = 1 WHERE hint = ?", (hint,))
-
-
-def _statements(schema: str) -> Iterator[str]:
-    pending = ""
-    for line in schema.strip().splitlines():
-        pending += line + "\n"
-        if sqlite3.complete_statement(pending):
-            yield pending
-            pending = ""
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise StoreFormatError("the file is not a tower's store") from None
-        raise StoreUnavailable(str(error)) from error
-    except LightspeedError:
-        raise  # some of ours are OSErrors too
-    except OSError as error:
-        raise StoreUnavailable(str(error)) from error
