@@ -1,5 +1,6 @@
 """Small books for the tests of payment, ledger and http, and a payee that forgets nothing."""
 
+import hashlib
 from functools import cache
 
 from lightspeed.payment import (
@@ -31,10 +32,17 @@ def make_terms(
     )
 
 
+def seal_of(secret: bytes) -> bytes:
+    """Stands for RGB's: payment and ledger take any function."""
+    return hashlib.sha256(b"seal" + secret).digest()
+
+
 @cache
-def make_book(*, seed=bytes(32), **terms) -> SecretBook:
+def make_book(*, seed=bytes(32), seal_of=seal_of, **terms) -> SecretBook:
     """The same book for the same arguments; nobody changes it."""
-    return SecretBook.create(channel_id=CHANNEL_ID, terms=make_terms(**terms), seed=seed)
+    return SecretBook.create(
+        channel_id=CHANNEL_ID, terms=make_terms(**terms), seed=seed, seal_of=seal_of
+    )
 
 
 class MemoryPayee:

@@ -1,13 +1,14 @@
 """Books: what the id commits to, and how the payer's secrets follow from the seed."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from lightspeed.payment import Book, SecretBook, TermsError, lock_hash, walk
+from lightspeed.payment import Book, Scheme, SecretBook, TermsError, lock_hash, walk
 from lightspeed.tagged import tagged_hash
-from payment_books import CHANNEL_ID, make_book, make_terms
+from payment_books import CHANNEL_ID, make_book, make_terms, seal_of
 
 
 def test_book_id_commits_to_channel_terms_and_all_lock_data():
@@ -33,6 +34,28 @@ def test_lock_data_must_fit_the_terms():
     ):
         with pytest.raises(TermsError):
             Book(**{**right, **wrong})
+
+
+def test_a_book_of_scheme_seals_lists_a_seal_for_every_lock_and_its_id_commits_to_them():
+    secret_book = make_book(scheme=Scheme.SEALS, locks=3)
+    book = secret_book.book
+    assert [book.seal(lock) for lock in (1, 2, 3)] == [
+        seal_of(secret_book.lock_secret(lock)) for lock in (1, 2, 3)
+    ]
+    whole = CHANNEL_ID + book.terms.to_bytes() + book.lock_hashes + book.anchors + book.seals
+    assert book.book_id == tagged_hash("lightspeed/book", whole)[:16]
+
+
+def test_seals_belong_to_scheme_seals_and_to_no_other():
+    sealed = make_book(scheme=Scheme.SEALS).book
+    with pytest.raises(TermsError):
+        replace(sealed, seals=b"")
+    with pytest.raises(TermsError):
+        replace(sealed, seals=sealed.seals[:-1])
+    with pytest.raises(TermsError):
+        SecretBook.create(channel_id=CHANNEL_ID, terms=sealed.terms, seed=bytes(32))
+    with pytest.raises(TermsError):
+        replace(make_book().book, seals=sealed.seals)
 
 
 def test_chain_length_one_has_no_anchors():

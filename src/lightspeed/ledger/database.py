@@ -152,14 +152,15 @@ class LedgerDatabase:
         with translated(), transaction(self._connection):
             try:
                 key = self._connection.execute(
-                    "INSERT INTO book (book_id, channel_id, terms, lock_hashes, anchors)"
-                    " VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO book (book_id, channel_id, terms, lock_hashes, anchors, seals)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         book.book_id,
                         book.channel_id,
                         book.terms.to_bytes(),
                         book.lock_hashes,
                         book.anchors,
+                        book.seals,
                     ),
                 ).lastrowid
             except sqlite3.IntegrityError as error:
@@ -315,17 +316,19 @@ class LedgerDatabase:
         if found is not None:
             return found
         row = self._connection.execute(
-            "SELECT key, channel_id, terms, lock_hashes, anchors FROM book WHERE book_id = ?",
+            "SELECT key, channel_id, terms, lock_hashes, anchors, seals FROM book"
+            " WHERE book_id = ?",
             (book_id,),
         ).fetchone()
         if row is None:
             raise UnknownBook(book_id)
-        key, channel_id, terms, lock_hashes, anchors = row
+        key, channel_id, terms, lock_hashes, anchors, seals = row
         book = Book(
             channel_id=channel_id,
             terms=BookTerms.from_bytes(terms),
             lock_hashes=lock_hashes,
             anchors=anchors,
+            seals=seals,
         )
         self._books[book_id] = key, book
         return key, book

@@ -28,7 +28,7 @@ from lightspeed.payment import (
 
 __all__ = ["PayerStore", "Reservation"]
 
-SCHEMA_VERSION = 1_001  # apart from the ledger's, so that neither opens the other's file
+SCHEMA_VERSION = 1_002  # apart from the ledger's, so that neither opens the other's file
 
 _TABLES = """
 CREATE TABLE secret_book (
@@ -37,6 +37,7 @@ CREATE TABLE secret_book (
     terms BLOB NOT NULL,
     lock_hashes BLOB NOT NULL,
     anchors BLOB NOT NULL,
+    seals BLOB NOT NULL,
     seed BLOB NOT NULL
 ) STRICT;
 CREATE TABLE reservation (
@@ -91,13 +92,14 @@ class PayerStore:
         with self._transaction():
             try:
                 self._connection.execute(
-                    "INSERT INTO secret_book VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO secret_book VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         book.book_id,
                         book.channel_id,
                         book.terms.to_bytes(),
                         book.lock_hashes,
                         book.anchors,
+                        book.seals,
                         secret_book.seed,
                     ),
                 )
@@ -117,18 +119,19 @@ class PayerStore:
         """A stored book with its seed; raises UnknownBook."""
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT channel_id, terms, lock_hashes, anchors, seed FROM secret_book"
+                "SELECT channel_id, terms, lock_hashes, anchors, seals, seed FROM secret_book"
                 " WHERE book_id = ?",
                 (book_id,),
             ).fetchone()
         if row is None:
             raise UnknownBook(book_id)
-        channel_id, terms, lock_hashes, anchors, seed = row
+        channel_id, terms, lock_hashes, anchors, seals, seed = row
         book = Book(
             channel_id=channel_id,
             terms=BookTerms.from_bytes(terms),
             lock_hashes=lock_hashes,
             anchors=anchors,
+            seals=seals,
         )
         return SecretBook(book=book, seed=seed)
 

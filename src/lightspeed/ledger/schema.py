@@ -6,7 +6,7 @@ SQLite writes a changed row as a whole. Why a row per lock: docs/adr/0001-ledger
 
 __all__ = ["SCHEMA_VERSION", "TABLES"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE ledger (generation BLOB NOT NULL) STRICT;
@@ -17,7 +17,8 @@ CREATE TABLE book (
     channel_id BLOB NOT NULL,
     terms BLOB NOT NULL,
     lock_hashes BLOB NOT NULL,
-    anchors BLOB NOT NULL
+    anchors BLOB NOT NULL,
+    seals BLOB NOT NULL
 ) STRICT;
 CREATE TABLE book_state (
     book INTEGER PRIMARY KEY REFERENCES book,

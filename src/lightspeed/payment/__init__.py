@@ -5,7 +5,7 @@ Payee: `Credential.from_token`, `check`, `BookRecord` (a ledger does the rest). 
 """
 
 from lightspeed.payment.allocator import Allocation, Allocator, StopReason
-from lightspeed.payment.book import BOOK_ID_SIZE, CHANNEL_ID_SIZE, Book
+from lightspeed.payment.book import BOOK_ID_SIZE, CHANNEL_ID_SIZE, Book, SealOf
 from lightspeed.payment.chain import ELEMENT_SIZE, chain_elements, lock_hash, step, walk
 from lightspeed.payment.check import DEFAULT_MAX_COUNT, check
 from lightspeed.payment.credential import (
@@ -97,6 +97,7 @@ __all__ = [
     "Receipt",
     "ReceiptError",
     "Scheme",
+    "SealOf",
     "SecretBook",
     "StopReason",
     "TermsError",

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Self
 
-from lightspeed.payment.book import Book
+from lightspeed.payment.book import Book, SealOf
 from lightspeed.payment.chain import ELEMENT_SIZE, chain_elements, lock_hash, walk
 from lightspeed.payment.credential import Credential
 from lightspeed.payment.parts import split
-from lightspeed.payment.terms import BookTerms
+from lightspeed.payment.terms import BookTerms, Scheme
 
 __all__ = ["SEED_SIZE", "SecretBook"]
 
@@ -34,8 +34,18 @@ class SecretBook:
             raise ValueError(f"a seed has {SEED_SIZE} bytes")
 
     @classmethod
-    def create(cls, *, channel_id: bytes, terms: BookTerms, seed: bytes) -> Self:
-        """Compute every lock hash and anchor: one hash per unit and one per lock."""
+    def create(
+        cls,
+        *,
+        channel_id: bytes,
+        terms: BookTerms,
+        seed: bytes,
+        seal_of: SealOf | None = None,
+    ) -> Self:
+        """Compute every lock hash, anchor and seal: one hash per unit and one per lock.
+
+        `seal_of` is for scheme seals, and ignored for the others. Raises TermsError without it.
+        """
         if len(seed) != SEED_SIZE:
             raise ValueError(f"a seed has {SEED_SIZE} bytes")
         stream = _keystream(seed, first_lock=1, locks=terms.locks)
@@ -43,11 +53,15 @@ class SecretBook:
         anchors = b""
         if terms.chain_length > 1:
             anchors = b"".join(walk(secret, terms.chain_length) for secret in secrets)
+        seals = b""
+        if terms.scheme is Scheme.SEALS and seal_of is not None:
+            seals = b"".join(map(seal_of, secrets))
         book = Book(
             channel_id=channel_id,
             terms=terms,
             lock_hashes=b"".join(map(lock_hash, secrets)),
             anchors=anchors,
+            seals=seals,
         )
         return cls(book=book, seed=seed)
 

@@ -69,6 +69,12 @@ from lightspeed.rgb.seals import (
     parse_secret_seal,
     secret_seal_text,
 )
+from lightspeed.rgb.secret_locks import (
+    LOCK_SEAL_VOUT,
+    lock_blinding,
+    lock_seal,
+    secret_lock_seal,
+)
 from lightspeed.rgb.state import Assign, Assignments, GlobalState, Metadata, State, StateType
 from lightspeed.rgb.strict import Reader
 from lightspeed.rgb.validation import (
@@ -87,6 +93,7 @@ __all__ = [
     "ASSET_OWNER",
     "DEFAULT_NONCE",
     "ISSUED_SUPPLY",
+    "LOCK_SEAL_VOUT",
     "MIN_DEPTH",
     "NIA_ARTICLES",
     "NIA_SCHEMA",
@@ -150,6 +157,8 @@ __all__ = [
     "dbc_method",
     "encode_tx",
     "issue",
+    "lock_blinding",
+    "lock_seal",
     "merkle_branch_node",
     "merkle_leaf",
     "merkle_root",
@@ -160,6 +169,7 @@ __all__ = [
     "parse_secret_seal",
     "public_blinding",
     "read_tx",
+    "secret_lock_seal",
     "secret_seal_text",
     "spec_of",
     "supply_of",
