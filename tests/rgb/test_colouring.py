@@ -12,6 +12,7 @@ from lightspeed.rgb import (
     colour,
     public_blinding,
 )
+from lightspeed.rgb.nia import assigned
 from lightspeed.units import Sat
 
 CONTRACT = bytes([7]) * 32
@@ -73,3 +74,16 @@ def test_commitment_stands_at_output_0_only() -> None:
     elsewhere = Tx(version=2, inputs=tx.inputs, outputs=(tx.outputs[1], tx.outputs[0]), locktime=0)
     with pytest.raises(NotColourable):
         colour(elsewhere, contract_id=CONTRACT, inputs=INPUTS, allocations=[(1, 100)])
+
+
+def test_what_was_assigned_before_is_committed_to_as_if_it_were_made_now() -> None:
+    """The path that hashes 65,535 seals once for all commitments, beside the plain one."""
+    seals = [(GraphSeal(None, 1, blinding).conceal(), 20) for blinding in range(5)]
+    prepared = assigned(seals)
+    for locktime in (0, 1):
+        tx = unfilled(locktime=locktime)
+        fast = colour(tx, contract_id=CONTRACT, inputs=INPUTS, allocations=prepared)
+        plain = colour(tx, contract_id=CONTRACT, inputs=INPUTS, allocations=seals)
+        assert fast == plain
+    with pytest.raises(NotColourable):
+        colour(tx, contract_id=CONTRACT, inputs=INPUTS[:1], allocations=prepared)

@@ -14,9 +14,10 @@ from lightspeed.rgb.consignment import WitnessBundle
 from lightspeed.rgb.dbc import OpretProof, opret_script
 from lightspeed.rgb.errors import RgbError
 from lightspeed.rgb.mpc import MpcTree
-from lightspeed.rgb.nia import ASSET_OWNER, transfer
+from lightspeed.rgb.nia import ASSET_OWNER, assigned, transfer
 from lightspeed.rgb.operation import Opout, Transition, TransitionBundle
 from lightspeed.rgb.seals import GraphSeal, SecretSeal
+from lightspeed.rgb.state import Assignments
 from lightspeed.tagged import tagged_hash
 from lightspeed.units import Sat
 
@@ -98,35 +99,27 @@ def colour(
     *,
     contract_id: bytes,
     inputs: Sequence[TokenInput],
-    allocations: Sequence[tuple[Destination, int]],
+    allocations: Sequence[tuple[Destination, int]] | Assignments,
 ) -> Coloured:
     """Fills output 0 of `tx`, the placeholder, with the commitment to one transfer.
 
     `allocations` in the order in which the transition lists them, zero amounts left out by the
-    caller; their sum is that of `inputs`. Raises `NotColourable` otherwise.
+    caller; their sum is that of `inputs`. Raises `NotColourable` otherwise. What was `assigned`
+    before, to seals, is hashed once for all transactions that share it.
     """
     if not tx.outputs or tx.outputs[0] != OPRET_PLACEHOLDER:
         raise NotColourable("output 0 has to be the placeholder of the commitment")
-    for destination, amount in allocations:
-        if isinstance(destination, int) and not 0 < destination < len(tx.outputs):
-            raise NotColourable(f"tokens for output {destination} of {len(tx.outputs)}")
-        if amount <= 0:
-            raise NotColourable(f"an allocation of {amount} tokens")
-    moved, given = sum(token.amount for token in inputs), sum(a for _, a in allocations)
+    if not isinstance(allocations, Assignments):
+        allocations = _assigned(tx, allocations)
+    owned = allocations.of_type(ASSET_OWNER)
+    moved = sum(token.amount for token in inputs)
+    given = sum([assign.state for assign in owned if isinstance(assign.state, int)])
     if moved != given or not inputs:
         raise NotColourable(f"{moved} tokens come in and {given} go out")
     transition = transfer(
         contract_id=contract_id,
         inputs=[token.opout for token in inputs],
-        allocations=[
-            (
-                GraphSeal(None, destination, public_blinding(tx, destination))
-                if isinstance(destination, int)
-                else destination,
-                amount,
-            )
-            for destination, amount in allocations
-        ],
+        allocations=allocations,
     )
     bundle = TransitionBundle.of([transition])
     entropy = int.from_bytes(tagged_hash(_ENTROPY_TAG, _seed(tx))[:8], "little")
@@ -138,4 +131,25 @@ def colour(
         transition=transition,
         opid=bundle.known[0][0],
         witness=WitnessBundle(filled, tree.proof(contract_id), OpretProof(), bundle),
+    )
+
+
+def _assigned(tx: Tx, allocations: Sequence[tuple[Destination, int]]) -> Assignments:
+    for destination, amount in allocations:
+        if isinstance(destination, int) and not 0 < destination < len(tx.outputs):
+            raise NotColourable(f"tokens for output {destination} of {len(tx.outputs)}")
+        if amount <= 0:
+            raise NotColourable(f"an allocation of {amount} tokens")
+    if not allocations:
+        raise NotColourable("tokens come in and none go out")
+    return assigned(
+        [
+            (
+                GraphSeal(None, destination, public_blinding(tx, destination))
+                if isinstance(destination, int)
+                else destination,
+                amount,
+            )
+            for destination, amount in allocations
+        ]
     )

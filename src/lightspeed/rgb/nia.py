@@ -26,6 +26,7 @@ __all__ = [
     "AssetSpec",
     "ContractTerms",
     "Media",
+    "assigned",
     "check_global",
     "issue",
     "spec_of",
@@ -196,7 +197,7 @@ def issue(
                 (ISSUED_SUPPLY, (supply,)),
             )
         ),
-        assignments=_owned(allocations),
+        assignments=assigned(allocations),
     )
 
 
@@ -204,22 +205,25 @@ def transfer(
     *,
     contract_id: bytes,
     inputs: Iterable[Opout],
-    allocations: Sequence[tuple[GraphSeal | SecretSeal, int]],
+    allocations: Sequence[tuple[GraphSeal | SecretSeal, int]] | Assignments,
     nonce: int = DEFAULT_NONCE,
 ) -> Transition:
-    """In the order given; that the sums agree is for validation to check."""
+    """In the order given, or as `assigned` before; that sums agree is for validation to check."""
+    if not isinstance(allocations, Assignments):
+        allocations = assigned(allocations)
     return Transition(
         contract_id=contract_id,
         transition_type=TRANSFER,
         inputs=tuple(sorted(inputs)),
-        assignments=_owned(allocations),
+        assignments=allocations,
         nonce=nonce,
     )
 
 
-def _owned(
+def assigned(
     allocations: Sequence[tuple[GenesisSeal | SecretSeal, int]]
     | Sequence[tuple[GraphSeal | SecretSeal, int]],
 ) -> Assignments:
+    """What each seal owns, in the order given."""
     assigns = tuple([Assign(seal, amount) for seal, amount in allocations])
     return Assignments(((ASSET_OWNER, assigns),))

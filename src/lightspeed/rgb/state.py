@@ -5,7 +5,7 @@ only the seal that it is assigned to may be concealed.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Self, TypeAlias
 
@@ -91,6 +91,7 @@ class Assignments:
     """By assignment type, ascending; each has 1 to 65,535 assignments of one kind of state."""
 
     by_type: tuple[tuple[int, tuple[Assign, ...]], ...] = ()
+    _root: list[bytes] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
         ascending((kind for kind, _ in self.by_type), "assignment types")
@@ -110,15 +111,17 @@ class Assignments:
         return dict(self.by_type).get(kind, ())
 
     def root(self) -> bytes:
-        """The same whether seals are concealed or not."""
-        leaves = []
-        for kind, assigns in self.by_type:
-            prefix = unsigned(kind, 2)
-            leaves += [
-                merkle_leaf(prefix + _encode_state(assign.state) + assign.secret_seal)
-                for assign in assigns
-            ]
-        return merkle_root(leaves)
+        """The same whether seals are concealed or not. Computed at the first use."""
+        if not self._root:
+            leaves = []
+            for kind, assigns in self.by_type:
+                prefix = unsigned(kind, 2)
+                leaves += [
+                    merkle_leaf(prefix + _encode_state(assign.state) + assign.secret_seal)
+                    for assign in assigns
+                ]
+            self._root.append(merkle_root(leaves))
+        return self._root[0]
 
     def serialize(self) -> bytes:
         return counted(
