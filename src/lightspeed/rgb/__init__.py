@@ -33,6 +33,13 @@ from lightspeed.rgb.errors import (
     UnknownSchema,
 )
 from lightspeed.rgb.failures import Failure
+from lightspeed.rgb.history import (
+    History,
+    HistoryError,
+    Holding,
+    NotEnoughTokens,
+    pick_holdings,
+)
 from lightspeed.rgb.json_form import consignment_from_json, tx_from_json
 from lightspeed.rgb.merkle import merkle_branch_node, merkle_leaf, merkle_root
 from lightspeed.rgb.mpc import MIN_DEPTH, MpcProof, MpcTree, mpc_position
@@ -119,6 +126,9 @@ __all__ = [
     "GenesisSeal",
     "GlobalState",
     "GraphSeal",
+    "History",
+    "HistoryError",
+    "Holding",
     "InvalidConsignment",
     "LeftNode",
     "Media",
@@ -128,6 +138,7 @@ __all__ = [
     "MpcProof",
     "MpcTree",
     "NotColourable",
+    "NotEnoughTokens",
     "Opout",
     "OpretProof",
     "Partner",
@@ -167,6 +178,7 @@ __all__ = [
     "parse_baid64",
     "parse_contract_id",
     "parse_secret_seal",
+    "pick_holdings",
     "public_blinding",
     "read_tx",
     "secret_lock_seal",
