@@ -47,6 +47,7 @@ from lightspeed.channel.onchain import (
     SpentOnChain,
     Sweep,
     UnknownCommitment,
+    commitment_history,
     identify,
     remedies,
     remedies_without_state,
@@ -72,7 +73,7 @@ from lightspeed.channel.sheet import Htlc, Sheet
 from lightspeed.channel.side import Side
 from lightspeed.channel.signer import Signer
 from lightspeed.channel.state import ChannelState
-from lightspeed.channel.sweeps import Spend, split_spends, sweep_transaction
+from lightspeed.channel.sweeps import Spend, coloured_sweep, split_spends, sweep_transaction
 
 __all__ = [
     "ANCHORS_BIT",
@@ -130,6 +131,8 @@ __all__ = [
     "channel_codec",
     "channel_id_of",
     "channel_type",
+    "coloured_sweep",
+    "commitment_history",
     "funded",
     "identify",
     "propose",

@@ -9,7 +9,7 @@ from lightspeed.channel.commitment import build_commitment, funder_cost, obscuri
 from lightspeed.channel.config import ChannelConfig
 from lightspeed.channel.errors import ChannelRefusal
 from lightspeed.channel.extension import ChannelView, CommitmentContext, Extension, Extensions
-from lightspeed.channel.graph import Draft, Extender, Frozen, HtlcKey
+from lightspeed.channel.graph import Draft, Extender, Frozen, HtlcKey, Modifier
 from lightspeed.channel.htlc import HtlcChild, htlc_children, is_trimmed
 from lightspeed.channel.keys import CommitmentKeys
 from lightspeed.channel.sheet import Sheet
@@ -26,7 +26,9 @@ __all__ = [
     "commitment_context",
     "commitment_of",
     "commitment_terms",
+    "extension_weight",
     "left_to_the_fee",
+    "modifiers",
 ]
 
 
@@ -93,6 +95,8 @@ def _balance(sheet: Sheet, broadcaster: Side, number: int) -> CommitmentBalance:
         to_broadcaster_msat=sheet.balance_msat(broadcaster),
         to_countersignatory_msat=sheet.balance_msat(broadcaster.other),
         feerate_per_kw=FeeRate(sheet.feerate_per_kw),
+        to_broadcaster_tokens=sheet.tokens(broadcaster),
+        to_countersignatory_tokens=sheet.tokens(broadcaster.other),
         htlcs=tuple(
             HtlcOutput(
                 key=HtlcKey(htlc.offered_by is broadcaster, htlc.add.id),
@@ -105,7 +109,8 @@ def _balance(sheet: Sheet, broadcaster: Side, number: int) -> CommitmentBalance:
     )
 
 
-def _extension_weight(sheet: Sheet, extensions: Extensions, states: Mapping[str, Any]) -> int:
+def extension_weight(sheet: Sheet, extensions: Extensions, states: Mapping[str, Any]) -> int:
+    """Weight units that all extensions add to a commitment."""
     return sum(
         extension.weight(states[extension.name], sheet.extensions[extension.name])
         for extension in extensions
@@ -129,7 +134,7 @@ def check_funder_pays(
     cost = funder_cost(
         terms,
         balance,
-        extension_weight=_extension_weight(sheet, extensions, states),
+        extension_weight=extension_weight(sheet, extensions, states),
         more_untrimmed_htlcs=margin.more_htlcs,
     )
     available = msat_to_sat_floor(sheet.balance_msat(config.funder))
@@ -159,6 +164,18 @@ def left_to_the_fee(config: ChannelConfig, sheet: Sheet, broadcaster: Side) -> M
     )
 
 
+def modifiers(
+    view: ChannelView, sheet: Sheet, *, extensions: Extensions, states: Mapping[str, Any]
+) -> tuple[Modifier, ...]:
+    """What the extensions do to a transaction that spends the funding output, in order."""
+
+    def modifier(extension: Extension[Any, Any]) -> Modifier:
+        state, content = states[extension.name], sheet.extensions[extension.name]
+        return lambda draft: extension.modify(view, state, content, draft)
+
+    return tuple(modifier(extension) for extension in extensions)
+
+
 def commitment_of(
     view: ChannelView,
     sheet: Sheet,
@@ -167,7 +184,7 @@ def commitment_of(
     extensions: Extensions,
     states: Mapping[str, Any],
 ) -> BuiltCommitment:
-    """Constructor, HTLCs, extensions, BIP 69, freeze."""
+    """Constructor, HTLCs, extensions, BIP 69, what extensions change last, freeze."""
     terms = commitment_terms(view.config, context.broadcaster)
     balance = _balance(sheet, context.broadcaster, context.number)
 
@@ -182,8 +199,9 @@ def commitment_of(
         terms,
         balance,
         context.keys,
-        extension_weight=_extension_weight(sheet, extensions, states),
+        extension_weight=extension_weight(sheet, extensions, states),
         extenders=[extender(extension) for extension in extensions],
+        modifiers=modifiers(view, sheet, extensions=extensions, states=states),
     )
     return BuiltCommitment(
         context=context, sheet=sheet, terms=terms, balance=balance, frozen=frozen

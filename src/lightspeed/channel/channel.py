@@ -44,6 +44,7 @@ from lightspeed.channel.reestablish import (
 from lightspeed.channel.sheet import REMOVALS
 from lightspeed.channel.shutdown import (
     begin_shutdown,
+    closing_coloured,
     continue_closing,
     receive_closing_signed,
     receive_shutdown,
@@ -53,6 +54,7 @@ from lightspeed.channel.signer import Signer
 from lightspeed.channel.state import ChannelState, Session
 from lightspeed.channel.turn import Turn, peer_point
 from lightspeed.channel.updates import add_update, is_update
+from lightspeed.rgb import Coloured
 from lightspeed.units import Msat
 from lightspeed.wire import (
     ChannelReady,
@@ -298,7 +300,8 @@ class Channel:
         turn.enter(Phase.FAILED)
         if turn.state.session.link is not Link.DOWN:
             turn.send(ErrorMessage(channel_id=self.channel_id, data=reason.encode()[:256]))
-        turn.effects.append(Broadcast(self.holder_commitment_tx(), "unilateral close"))
+        coloured = self.holder_commitment().frozen.coloured
+        turn.effects.append(Broadcast(self.holder_commitment_tx(), "unilateral close", coloured))
         turn.notify(ChannelFailed(reason, at_fault))
         return self._adopt(turn)
 
@@ -312,7 +315,7 @@ class Channel:
             return ()
         turn = self._turn()
         turn.enter(Phase.CLOSED)
-        turn.notify(ChannelClosed(tx))
+        turn.notify(ChannelClosed(tx, closing_coloured(turn, tx)))
         return self._adopt(turn)
 
     # --- what there is -----------------------------------------------------------------
@@ -352,6 +355,10 @@ class Channel:
             )
             for commitment in self.state.counterparty_commitments
         )
+
+    def closing_coloured(self, tx: Tx) -> Coloured | None:
+        """What moves the tokens in the cooperative closing transaction that was agreed."""
+        return closing_coloured(self._turn(), tx)
 
     def holder_commitment_tx(self) -> Tx:
         """Our current commitment with both signatures."""

@@ -29,6 +29,7 @@ __all__ = [
     "ANCHOR_SAT",
     "FunderCannotPay",
     "NotACommitment",
+    "OutputBelowDust",
     "build_commitment",
     "commitment_constructor",
     "commitment_digest",
@@ -52,6 +53,17 @@ class FunderCannotPay(ChannelRefusal):
     def __init__(self, missing_sat: int) -> None:
         super().__init__(f"{missing_sat} sat are missing for the commitment transaction")
         self.missing_sat = missing_sat
+
+
+class OutputBelowDust(ChannelRefusal):
+    """An output that is to hold tokens would be trimmed, and they would be lost."""
+
+    def __init__(self, *, amount_sat: Sat, dust_limit_sat: Sat) -> None:
+        super().__init__(
+            f"an output with tokens of {amount_sat} sat, below the dust limit of {dust_limit_sat}"
+        )
+        self.amount_sat = amount_sat
+        self.dust_limit_sat = dust_limit_sat
 
 
 class NotACommitment(LocalError, ValueError):
@@ -121,7 +133,8 @@ def commitment_constructor(
     BOLT 3 lets the fee eat the funder's balance up. Not so the anchors, or more would come out
     than was funded; and with an extension (`extension_weight` above 0) not the fee either, or it
     would be short of the added weight: `FunderCannotPay`. With an extension both anchors are
-    there, because either side may have money in its outputs.
+    there, because either side may have money in its outputs. Nothing with tokens is trimmed:
+    `OutputBelowDust`.
     """
     to_broadcaster, to_countersignatory = _main_amounts(
         terms, balance, extension_weight=extension_weight
@@ -133,10 +146,26 @@ def commitment_constructor(
             delayed=keys.broadcaster_delayed,
             to_self_delay_blocks=terms.to_self_delay_blocks,
         )
-        outputs.append(Output(ToBroadcaster(), TxOut(to_broadcaster, p2wsh(to_local))))
+        outputs.append(
+            Output(
+                ToBroadcaster(),
+                TxOut(to_broadcaster, p2wsh(to_local)),
+                tokens=balance.to_broadcaster_tokens,
+            )
+        )
+    elif balance.to_broadcaster_tokens:
+        raise OutputBelowDust(amount_sat=to_broadcaster, dust_limit_sat=terms.dust_limit_sat)
     if to_countersignatory >= terms.dust_limit_sat:
         to_remote = to_remote_output_script(keys.countersignatory_payment, anchors=terms.anchors)
-        outputs.append(Output(ToCountersignatory(), TxOut(to_countersignatory, to_remote)))
+        outputs.append(
+            Output(
+                ToCountersignatory(),
+                TxOut(to_countersignatory, to_remote),
+                tokens=balance.to_countersignatory_tokens,
+            )
+        )
+    elif balance.to_countersignatory_tokens:
+        raise OutputBelowDust(amount_sat=to_countersignatory, dust_limit_sat=terms.dust_limit_sat)
     if terms.anchors:
         contested = extension_weight > 0 or _count_untrimmed(terms, balance) > 0
         for_broadcaster, for_countersignatory = terms.funding_keys

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from lightspeed.bitcoin import OutPoint, Tx
 from lightspeed.channel.side import Side
+from lightspeed.rgb import Coloured
 from lightspeed.units import Sat
 from lightspeed.wire import Message
 
@@ -56,10 +57,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Publish this complete transaction."""
+    """Publish this complete transaction. When it moves tokens, its witness is stored before."""
 
     tx: Tx
     purpose: str
+    coloured: Coloured | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class ChannelClosed:
     """A cooperative close was agreed; this is its transaction."""
 
     tx: Tx
+    coloured: Coloured | None = None
+    """When it moves tokens."""
 
 
 Event: TypeAlias = (

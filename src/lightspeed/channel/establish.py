@@ -17,6 +17,7 @@ from lightspeed.channel.build import (
     check_funder_pays,
     commitment_context,
     commitment_of,
+    extension_weight,
 )
 from lightspeed.channel.commitment import commitment_digest
 from lightspeed.channel.config import ChannelConfig
@@ -70,11 +71,19 @@ def _config(opening: Opening, outpoint: OutPoint) -> ChannelConfig:
 def _first_sheet(opening: Opening, extensions: Extensions) -> Sheet:
     funder_msat = Msat(opening.funding_sat * 1_000 - opening.push_msat)
     holder_funds = opening.funder is Side.HOLDER
+    parameters = opening.extension_parameters
+    tokens = [extension.initial_tokens(parameters[extension.name]) for extension in extensions]
+    funder_tokens, fundee_tokens = sum(own for own, _ in tokens), sum(own for _, own in tokens)
     return Sheet(
         holder_msat=funder_msat if holder_funds else opening.push_msat,
         counterparty_msat=opening.push_msat if holder_funds else funder_msat,
         feerate_per_kw=opening.feerate_per_kw,
-        extensions={extension.name: extension.initial_content() for extension in extensions},
+        holder_tokens=funder_tokens if holder_funds else fundee_tokens,
+        counterparty_tokens=fundee_tokens if holder_funds else funder_tokens,
+        extensions={
+            extension.name: extension.initial_content(parameters[extension.name])
+            for extension in extensions
+        },
     )
 
 
@@ -106,6 +115,16 @@ def _first_commitments(
     built = {}
     for side in Side:
         check_funder_pays(config, sheet, side, extensions=extensions, states=states)
+        weight = extension_weight(sheet, extensions, states)
+        for extension in extensions:
+            extension.check_sheet(
+                view,
+                states[extension.name],
+                sheet,
+                side,
+                extension_weight=weight,
+                careful=opening.funder is Side.HOLDER,
+            )
         context = commitment_context(config, broadcaster=side, number=0, point=points[side])
         built[side] = commitment_of(view, sheet, context, extensions=extensions, states=states)
     return _First(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from lightspeed.bitcoin import PublicKey
 from lightspeed.channel.effects import Effect, Put
-from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.graph import Draft, Frozen, Output
 from lightspeed.channel.keys import CommitmentKeys
 from lightspeed.channel.side import Side
 from lightspeed.wire import Message
@@ -59,6 +59,8 @@ class ChannelView:
     shutting_down: bool
     counterparty_shut_down: bool = False
     """The counterparty said `shutdown`: it knows that it may open nothing new."""
+    updates: tuple[Message, ...] = ()
+    """Under way: said by either side, and not irrevocably committed yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +87,13 @@ class ExtensionStep(Generic[S]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentChange(Generic[C]):
-    """What an update does to a commitment: new content, and what each balance gains (msat)."""
+    """What an update does to a commitment: new content, and what each side gains."""
 
     content: C
     holder_msat: int = 0
     counterparty_msat: int = 0
+    holder_tokens: int = 0
+    counterparty_tokens: int = 0
 
 
 class Extension(Protocol[S, C]):
@@ -123,7 +127,13 @@ class Extension(Protocol[S, C]):
 
     def initial_state(self, parameters: bytes) -> S: ...
 
-    def initial_content(self) -> C: ...
+    def initial_content(self, parameters: bytes) -> C: ...
+
+    def initial_tokens(self, parameters: bytes) -> tuple[int, int]:
+        """What the opener and the accepter have in the first commitments.
+
+        `ChannelRefusal` when it is not known yet.
+        """
 
     # --- storage -----------------------------------------------------------------------
     def dump_state(self, state: S) -> bytes:
@@ -144,8 +154,22 @@ class Extension(Protocol[S, C]):
     ) -> None:
         """Is `update` allowed now, on top of `content` (everything that is pending applied)?"""
 
-    def check_sheet(self, view: ChannelView, state: S, sheet: "Sheet", broadcaster: Side) -> None:
-        """May this be the next commitment of `broadcaster`? Asked after every update."""
+    def check_sheet(
+        self,
+        view: ChannelView,
+        state: S,
+        sheet: "Sheet",
+        broadcaster: Side,
+        *,
+        extension_weight: int,
+        careful: bool,
+    ) -> None:
+        """May this be the next commitment of `broadcaster`? Asked after every update.
+
+        And of the first ones. `extension_weight` is that of all extensions' outputs. `careful`
+        when the holder proposes something that costs it: then a margin for what may cross it is
+        in place.
+        """
 
     def apply(self, state: S, content: C, sender: Side, update: Message) -> ContentChange[C]: ...
 
@@ -167,6 +191,12 @@ class Extension(Protocol[S, C]):
     def outputs(
         self, view: ChannelView, state: S, content: C, context: CommitmentContext
     ) -> Sequence[Output]: ...
+
+    def modify(self, view: ChannelView, state: S, content: C, draft: Draft) -> Draft:
+        """Runs last, on commitments and on the cooperative closing transaction, in their order.
+
+        The draft as it is, unless something in it has to commit to everything else.
+        """
 
     # --- signatures for children -------------------------------------------------------
     def sign_children(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from lightspeed.bitcoin import OutPoint, Tx, TxIn, TxOut
 from lightspeed.errors import LocalError
+from lightspeed.rgb import Coloured, TokenInput
 
 __all__ = [
     "Anchor",
@@ -23,6 +24,7 @@ __all__ = [
     "Output",
     "ToBroadcaster",
     "ToCountersignatory",
+    "TokensNotMoved",
     "UnknownOutput",
     "bip69_order",
     "build",
@@ -31,6 +33,10 @@ __all__ = [
 
 class DuplicateOutput(LocalError, ValueError):
     """Two outputs of one transaction have the same key."""
+
+
+class TokensNotMoved(LocalError, ValueError):
+    """Outputs are to hold tokens, and no modifier moved them, or another one after it did more."""
 
 
 class UnknownOutput(LocalError, KeyError):
@@ -69,6 +75,8 @@ class Output:
     key: Hashable
     txout: TxOut
     cltv_expiry: int = 0
+    tokens: int = 0
+    """What a modifier has to assign to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,18 @@ class Draft:
     locktime: int
     inputs: tuple[TxIn, ...]
     outputs: tuple[Output, ...]
+    coloured: Coloured | None = None
+    """Of the modifier that moves tokens: the transaction as it is now, and its transition."""
+
+    @property
+    def tx(self) -> Tx:
+        """As it is now."""
+        return Tx(
+            version=self.version,
+            inputs=self.inputs,
+            outputs=tuple(output.txout for output in self.outputs),
+            locktime=self.locktime,
+        )
 
     def extended(self, outputs: Iterable[Output]) -> "Draft":
         """A copy with these outputs behind the others."""
@@ -95,6 +115,8 @@ class Frozen:
 
     tx: Tx
     outputs: tuple[Output, ...]
+    coloured: Coloured | None = None
+    """When it moves tokens."""
 
     def has(self, key: Hashable) -> bool:
         return any(output.key == key for output in self.outputs)
@@ -113,6 +135,11 @@ class Frozen:
     def outpoint(self, key: Hashable) -> OutPoint:
         """Raises `UnknownOutput`."""
         return self.tx.outpoint(self.vout(key))
+
+    def tokens(self, key: Hashable) -> tuple[TokenInput, ...]:
+        """What a spend of this output has to move, if anything. Raises `UnknownOutput`."""
+        vout = self.vout(key)
+        return self.coloured.on_output(vout) if self.coloured else ()
 
 
 class Child(Protocol):
@@ -156,7 +183,10 @@ def build(
     extenders: Iterable[Extender] = (),
     modifiers: Iterable[Modifier] = (bip69_order,),
 ) -> Frozen:
-    """Runs the steps in order and freezes the result; raises `DuplicateOutput`."""
+    """Runs the steps in order and freezes the result.
+
+    Raises `DuplicateOutput` and `TokensNotMoved`.
+    """
     draft = constructor()
     for extend in extenders:
         draft = extend(draft)
@@ -165,10 +195,9 @@ def build(
     keys = [output.key for output in draft.outputs]
     if len(set(keys)) != len(keys):
         raise DuplicateOutput("two outputs have the same key")
-    tx = Tx(
-        version=draft.version,
-        inputs=draft.inputs,
-        outputs=tuple(output.txout for output in draft.outputs),
-        locktime=draft.locktime,
-    )
-    return Frozen(tx, draft.outputs)
+    tx = draft.tx
+    if draft.coloured is not None and draft.coloured.tx != tx:
+        raise TokensNotMoved("the transaction was changed after its tokens were moved")
+    if draft.coloured is None and any(output.tokens for output in draft.outputs):
+        raise TokensNotMoved("outputs are to hold tokens that nothing moves")
+    return Frozen(tx, draft.outputs, draft.coloured)

@@ -4,7 +4,7 @@ Pure and without memory: the same facts give the same remedies, so that it can b
 after each block, each reorganisation and each restart.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from lightspeed.channel.channel import Channel
 from lightspeed.channel.commitment import commitment_number
 from lightspeed.channel.errors import ChannelRefusal
 from lightspeed.channel.extension import ChannelView, Lookup
-from lightspeed.channel.graph import HtlcKey, ToBroadcaster, ToCountersignatory
+from lightspeed.channel.graph import Frozen, HtlcKey, ToBroadcaster, ToCountersignatory
 from lightspeed.channel.htlc import HtlcChild
 from lightspeed.channel.per_commitment import RevocationSecretUnknown
 from lightspeed.channel.records import REVOKED_TABLE, load_sheet, revoked_key
@@ -31,6 +31,7 @@ from lightspeed.channel.spends import (
     to_remote_spend,
 )
 from lightspeed.channel.sweeps import Spend
+from lightspeed.rgb import Coloured, WitnessBundle
 
 __all__ = [
     "Facts",
@@ -40,6 +41,7 @@ __all__ = [
     "SpentOnChain",
     "Sweep",
     "UnknownCommitment",
+    "commitment_history",
     "counterparty_commitments_on_chain",
     "holder_commitment_on_chain",
     "identify",
@@ -88,6 +90,10 @@ class Publication:
     purpose: str
     mature_height: int
     """The first block that may include it."""
+    coloured: Coloured | None = None
+    """When it moves tokens."""
+    history: tuple[WitnessBundle, ...] = ()
+    """What proves, from the commitment on, the tokens that it moves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,8 @@ class Sweep:
     purpose: str
     mature_height: int
     """The first block that may include it."""
+    history: tuple[WitnessBundle, ...] = ()
+    """What proves, from the commitment on, the tokens that the spend has to move."""
 
 
 Remedy: TypeAlias = Publication | Sweep
@@ -212,7 +220,11 @@ def remedies_without_state(channel: Channel, tx: Tx, facts: Facts) -> tuple[Reme
     """What is left for a commitment that we cannot rebuild: our balance, whose key never changes.
 
     BOLT 5, "Unilateral Close Handling: Remote Commitment Transaction", and static_remotekey.
+    Nothing in a coloured channel: the tokens on the same output would be lost, and without the
+    commitment's content nothing can move them.
     """
+    if channel.holder_commitment().frozen.coloured is not None:
+        return ()
     secrets, anchors = channel.signer.secrets, channel.state.config.anchors
     script = to_remote_output_script(secrets.payment.public, anchors=anchors)
     return tuple(
@@ -228,33 +240,48 @@ def remedies_without_state(channel: Channel, tx: Tx, facts: Facts) -> tuple[Reme
     )
 
 
+def commitment_history(frozen: Frozen) -> tuple[WitnessBundle, ...]:
+    """The bundle that proves the tokens on a commitment's outputs; none of one without."""
+    return (frozen.coloured.witness,) if frozen.coloured else ()
+
+
 def _main_outputs(channel: Channel, onchain: OnChain, facts: Facts) -> Iterator[Remedy]:
     built, secrets = onchain.built, channel.signer.secrets
     frozen, keys = built.frozen, built.context.keys
     ours = ToBroadcaster() if onchain.broadcaster is Side.HOLDER else ToCountersignatory()
     theirs = ToCountersignatory() if onchain.broadcaster is Side.HOLDER else ToBroadcaster()
     delay = built.terms.to_self_delay_blocks
+
+    def sweep(key: Hashable, spend: Spend, *, purpose: str, mature_height: int) -> Sweep:
+        return Sweep(
+            spend=replace(spend, tokens=frozen.tokens(key)),
+            purpose=purpose,
+            mature_height=mature_height,
+            history=commitment_history(frozen) if frozen.tokens(key) else (),
+        )
+
     if frozen.has(ours) and frozen.outpoint(ours) not in facts.spends:
         outpoint, value = frozen.outpoint(ours), frozen.output(ours).value
         if onchain.broadcaster is Side.HOLDER:
-            yield Sweep(
-                spend=delayed_spend(
+            yield sweep(
+                ours,
+                delayed_spend(
                     outpoint, value, keys=keys, to_self_delay_blocks=delay, secrets=secrets
                 ),
                 purpose="own balance",
                 mature_height=facts.confirmed_height + delay,
             )
         else:
-            yield Sweep(
-                spend=to_remote_spend(
-                    outpoint, value, anchors=built.terms.anchors, secrets=secrets
-                ),
+            yield sweep(
+                ours,
+                to_remote_spend(outpoint, value, anchors=built.terms.anchors, secrets=secrets),
                 purpose="own balance",
                 mature_height=facts.confirmed_height + 1,
             )
     if onchain.revocation and frozen.has(theirs) and frozen.outpoint(theirs) not in facts.spends:
-        yield Sweep(
-            spend=revoked_delayed_spend(
+        yield sweep(
+            theirs,
+            revoked_delayed_spend(
                 frozen.outpoint(theirs),
                 frozen.output(theirs).value,
                 keys=keys,

@@ -53,7 +53,7 @@ CHILD_SIGNATURES_TABLE = "child-signatures"
 Key: channel id, broadcaster u8 (0 holder, 1 counterparty), commitment number u64, extension.
 """
 
-_VERSION = 1
+_VERSION = 2
 
 
 def revoked_key(channel_id: bytes, number: int) -> bytes:
@@ -135,6 +135,8 @@ def _converter(extensions: Extensions) -> Converter:
             "holder_msat": sheet.holder_msat,
             "counterparty_msat": sheet.counterparty_msat,
             "feerate_per_kw": sheet.feerate_per_kw,
+            "holder_tokens": sheet.holder_tokens,
+            "counterparty_tokens": sheet.counterparty_tokens,
             "htlcs": converter.unstructure(sheet.htlcs, tuple[Htlc, ...]),
             "extensions": {
                 name: extensions[name].dump_content(content).hex()
@@ -147,6 +149,8 @@ def _converter(extensions: Extensions) -> Converter:
             holder_msat=data["holder_msat"],
             counterparty_msat=data["counterparty_msat"],
             feerate_per_kw=data["feerate_per_kw"],
+            holder_tokens=data["holder_tokens"],
+            counterparty_tokens=data["counterparty_tokens"],
             htlcs=converter.structure(data["htlcs"], tuple[Htlc, ...]),
             extensions={
                 name: extensions[name].load_content(bytes.fromhex(content))

@@ -42,6 +42,8 @@ class Sheet:
     counterparty_msat: Msat
     feerate_per_kw: int
     htlcs: tuple[Htlc, ...] = ()
+    holder_tokens: int = 0
+    counterparty_tokens: int = 0
     extensions: Mapping[str, Any]
     """What each extension keeps per commitment, by its name."""
 
@@ -59,6 +61,21 @@ class Sheet:
         if side is Side.HOLDER:
             return replace(self, holder_msat=balance)
         return replace(self, counterparty_msat=balance)
+
+    def tokens(self, side: Side) -> int:
+        return self.holder_tokens if side is Side.HOLDER else self.counterparty_tokens
+
+    def with_tokens(self, side: Side, gained: int) -> "Sheet":
+        """With `gained` tokens, which may be negative, more on one side.
+
+        Raises `ChannelViolation` when it would have less than none.
+        """
+        tokens = self.tokens(side) + gained
+        if tokens < 0:
+            raise ChannelViolation(f"the {side.value}'s tokens do not cover the update")
+        if side is Side.HOLDER:
+            return replace(self, holder_tokens=tokens)
+        return replace(self, counterparty_tokens=tokens)
 
     def htlc(self, offered_by: Side, htlc_id: int) -> Htlc:
         """Raises `ChannelViolation` when there is none."""
@@ -97,6 +114,9 @@ def apply_update(
     deltas = [(Side.HOLDER, change.holder_msat), (Side.COUNTERPARTY, change.counterparty_msat)]
     for side, delta in sorted(deltas, key=lambda item: -item[1]):
         after = after.credited(side, delta)
+    moved = [(Side.HOLDER, change.holder_tokens), (Side.COUNTERPARTY, change.counterparty_tokens)]
+    for side, delta in moved:
+        after = after.with_tokens(side, delta)
     return after
 
 

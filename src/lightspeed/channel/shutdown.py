@@ -15,7 +15,7 @@ from lightspeed.bitcoin import (
     fee_for_weight,
     output_type,
 )
-from lightspeed.channel.build import commitment_terms
+from lightspeed.channel.build import commitment_terms, modifiers
 from lightspeed.channel.closing import ClosingFeeTooHigh, ClosingShare, closing_transaction
 from lightspeed.channel.commitment import commitment_digest
 from lightspeed.channel.effects import Broadcast, ChannelClosed
@@ -25,11 +25,13 @@ from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
 from lightspeed.channel.turn import Turn
 from lightspeed.channel.weights import closing_weight
+from lightspeed.rgb import Coloured
 from lightspeed.units import Sat
 from lightspeed.wire import ClosingSigned, FeeRange, Shutdown
 
 __all__ = [
     "begin_shutdown",
+    "closing_coloured",
     "continue_closing",
     "receive_closing_signed",
     "receive_shutdown",
@@ -52,6 +54,7 @@ class _Closing:
 
     tx: Tx
     digest: bytes
+    coloured: Coloured | None
 
 
 def begin_shutdown(turn: Turn, script: bytes) -> None:
@@ -156,16 +159,34 @@ def _closing(turn: Turn, fee: Sat) -> _Closing:
         Side.HOLDER: state.holder_shutdown_script or b"",
         Side.COUNTERPARTY: state.counterparty_shutdown_script or b"",
     }
-    shares = {side: ClosingShare(state.base.balance_msat(side), scripts[side]) for side in Side}
+    shares = {
+        side: ClosingShare(
+            state.base.balance_msat(side), scripts[side], tokens=state.base.tokens(side)
+        )
+        for side in Side
+    }
     frozen = closing_transaction(
         funding_outpoint=config.funding_outpoint,
         funder=shares[config.funder],
         other=shares[config.funder.other],
         fee_sat=fee,
         dust_limit_sat=max(config.holder.dust_limit_sat, config.counterparty.dust_limit_sat),
+        modifiers=modifiers(
+            turn.view(), state.base, extensions=turn.extensions, states=state.extension_states
+        ),
     )
     terms = commitment_terms(config, Side.HOLDER)
-    return _Closing(frozen.tx, commitment_digest(frozen.tx, terms))
+    return _Closing(frozen.tx, commitment_digest(frozen.tx, terms), frozen.coloured)
+
+
+def closing_coloured(turn: Turn, tx: Tx) -> Coloured | None:
+    """What moves the tokens in a closing transaction of this channel; None if nothing does."""
+    fee = Sat(turn.state.config.funding_sat - sum(output.value for output in tx.outputs))
+    try:
+        closing = _closing(turn, fee)
+    except ChannelRefusal:
+        return None
+    return closing.coloured if closing.tx.txid == tx.txid else None
 
 
 def _send_closing_signed(turn: Turn, fee: Sat, fee_range: FeeRange | None) -> ClosingSigned:
@@ -215,5 +236,5 @@ def receive_closing_signed(turn: Turn, message: ClosingSigned) -> None:
         0, funding_witness(funding_keys=terms.funding_keys, signatures=signatures)
     )
     turn.enter(Phase.CLOSED)
-    turn.effects.append(Broadcast(tx, "cooperative close"))
-    turn.notify(ChannelClosed(tx))
+    turn.effects.append(Broadcast(tx, "cooperative close", closing.coloured))
+    turn.notify(ChannelClosed(tx, closing.coloured))

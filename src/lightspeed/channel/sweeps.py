@@ -5,7 +5,7 @@ transaction. The Lightspeed extension uses the same for claims and refunds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lightspeed.bitcoin import (
     TX_INPUT_WEIGHT,
@@ -20,16 +20,26 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.channel.weights import output_weight, transaction_weight
 from lightspeed.errors import LocalError
+from lightspeed.rgb import (
+    OPRET_PLACEHOLDER,
+    Coloured,
+    TokenInput,
+    TokensWouldBurn,
+    check_moves_tokens,
+    colour,
+)
 from lightspeed.units import Sat
 
 __all__ = [
     "MAX_SWEEP_WEIGHT",
     "SEQUENCE_REPLACEABLE",
+    "SWEEP_VOUT",
     "Sign",
     "Spend",
     "SweepConflict",
     "SweepTooHeavy",
     "SweepTooSmall",
+    "coloured_sweep",
     "split_spends",
     "sweep_transaction",
 ]
@@ -38,6 +48,8 @@ MAX_SWEEP_WEIGHT = 390_000  # of the 400,000 that relay: room for one more outpu
 SEQUENCE_REPLACEABLE = 0xFFFFFFFD  # no relative locktime; locktime in force; BIP 125
 _LONG_COUNTS_WEIGHT = 4 * (2 + 2)  # counts of inputs and outputs in three bytes, not one
 _NOTHING = Sat(0)
+SWEEP_VOUT = 1
+"""Where a coloured sweep leaves the tokens."""
 
 Sign = Callable[[TxDigest, int], tuple[bytes, ...]]
 """The witness of input `index` of the transaction in the digest, which has all prevouts."""
@@ -81,6 +93,8 @@ class Spend:
     sign: Sign = field(repr=False, compare=False)
     locktime: int = 0
     paired_output: TxOut | None = None
+    tokens: tuple[TokenInput, ...] = ()
+    """What is on the output; a `coloured_sweep` moves them."""
 
     @property
     def weight(self) -> int:
@@ -103,8 +117,11 @@ def sweep_transaction(
     Spends with a paired output come first, else the order is kept. `extra_fee_sat` is paid on
     top of the fee rate, for a parent. `locktime` is raised to what the spends need. Without
     paired outputs nothing can be left out, so a rest below dust raises `SweepTooSmall`; with
-    them it goes to the fee. Raises `SweepTooHeavy` and `SweepConflict` too.
+    them it goes to the fee. Raises `SweepTooHeavy` and `SweepConflict` too, and
+    `TokensWouldBurn` for a spend with tokens.
     """
+    if any(spend.tokens for spend in spends):
+        raise TokensWouldBurn("an output with tokens is taken by a coloured sweep only")
     ordered = sorted(spends, key=lambda spend: spend.paired_output is None)
     paired = tuple(spend.paired_output for spend in ordered if spend.paired_output is not None)
     prevouts = tuple(spend.prevout for spend in ordered)
@@ -130,26 +147,73 @@ def sweep_transaction(
         outputs=outputs,
         locktime=_locktime(ordered, locktime),
     )
-    digest = TxDigest(unsigned, prevouts)
-    return Tx(
-        version=version,
+    return _signed(unsigned, ordered)
+
+
+def coloured_sweep(
+    spends: Sequence[Spend],
+    *,
+    contract_id: bytes,
+    destination_script: bytes,
+    feerate_per_kw: FeeRate,
+    extra_fee_sat: Sat = _NOTHING,
+    locktime: int = 0,
+) -> Coloured:
+    """One signed transaction of all `spends`, which moves their tokens to the destination.
+
+    Output 0 is the OP_RETURN, output 1 the destination. Spends without tokens may be among them,
+    those with a paired output may not: `SweepConflict`. All tokens are of one contract. Raises
+    `SweepTooSmall` when the rest after the fee is below dust (a coin of the wallet helps), and
+    `SweepTooHeavy`.
+    """
+    if any(spend.paired_output is not None for spend in spends):
+        raise SweepConflict("tokens cannot move where the other side signed for an output")
+    value = sum(spend.prevout.value for spend in spends)
+    weight = _weight(spends, (OPRET_PLACEHOLDER, TxOut(_NOTHING, destination_script)))
+    if weight > MAX_SWEEP_WEIGHT:
+        raise SweepTooHeavy(weight)
+    fee = Sat(fee_for_weight(weight, feerate_per_kw) + extra_fee_sat)
+    if value - fee < dust_limit(destination_script):
+        raise SweepTooSmall(value_sat=value, fee_sat=fee)
+    draft = Tx(
+        version=2,
+        inputs=tuple(TxIn(spend.outpoint, sequence=spend.sequence) for spend in spends),
+        outputs=(OPRET_PLACEHOLDER, TxOut(Sat(value - fee), destination_script)),
+        locktime=_locktime(spends, locktime),
+    )
+    inputs = sorted(token for spend in spends for token in spend.tokens)
+    coloured = colour(
+        draft,
+        contract_id=contract_id,
+        inputs=inputs,
+        allocations=[(SWEEP_VOUT, sum(token.amount for token in inputs))],
+    )
+    check_moves_tokens(
+        coloured.tx, tokens={spend.outpoint: spend.tokens for spend in spends}, coloured=coloured
+    )
+    signed = _signed(coloured.tx, spends)
+    return replace(coloured, tx=signed, witness=replace(coloured.witness, witness=signed))
+
+
+def _signed(unsigned: Tx, spends: Sequence[Spend]) -> Tx:
+    digest = TxDigest(unsigned, tuple(spend.prevout for spend in spends))
+    return replace(
+        unsigned,
         inputs=tuple(
             TxIn(spend.outpoint, sequence=spend.sequence, witness=spend.sign(digest, index))
-            for index, spend in enumerate(ordered)
+            for index, spend in enumerate(spends)
         ),
-        outputs=outputs,
-        locktime=unsigned.locktime,
     )
 
 
 def split_spends(
     spends: Sequence[Spend], *, destination_script: bytes, max_weight: int = MAX_SWEEP_WEIGHT
 ) -> Iterator[tuple[Spend, ...]]:
-    """Parts that each fit one transaction, in order, and of about equal weight.
+    """Parts that each fit one transaction, coloured or not, in order, of about equal weight.
 
     Equal, because a small remainder might not pay for its own transaction.
     """
-    frame = _weight((), (TxOut(_NOTHING, destination_script),))
+    frame = _weight((), (OPRET_PLACEHOLDER, TxOut(_NOTHING, destination_script)))
     room = max_weight - frame - _LONG_COUNTS_WEIGHT
     total = sum(spend.weight for spend in spends)
     target = total / -(-total // room) if total else room

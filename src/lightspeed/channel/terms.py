@@ -32,6 +32,8 @@ class CommitmentBalance:
     to_countersignatory_msat: Msat
     feerate_per_kw: FeeRate
     htlcs: tuple[HtlcOutput, ...] = ()
+    to_broadcaster_tokens: int = 0
+    to_countersignatory_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from lightspeed.channel.build import (
     FEE_SPIKE_MARGIN,
     NO_MARGIN,
     check_funder_pays,
+    extension_weight,
     left_to_the_fee,
 )
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
@@ -169,9 +170,15 @@ def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before
             _everything(turn) if sender is broadcaster else turn.state.next_included(broadcaster)
         )
         sheet = turn.sheet(included)
+        weight = extension_weight(sheet, turn.extensions, turn.state.extension_states)
         for extension in turn.extensions:
             extension.check_sheet(
-                turn.view(), turn.state.extension_states[extension.name], sheet, broadcaster
+                turn.view(),
+                turn.state.extension_states[extension.name],
+                sheet,
+                broadcaster,
+                extension_weight=weight,
+                careful=spends and sender is Side.HOLDER,
             )
         if isinstance(update, UpdateAddHtlc | UpdateFee):
             _check_dust(turn, sheet, broadcaster, sender=sender, update=update)

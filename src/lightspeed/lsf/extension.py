@@ -12,7 +12,7 @@ from lightspeed.channel.extension import (
     ExtensionStep,
     Lookup,
 )
-from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.graph import Draft, Frozen, Output
 from lightspeed.channel.onchain import Facts, Remedy
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
@@ -103,8 +103,11 @@ class LightspeedFunding:
     def initial_state(self, parameters: bytes) -> LsfState:
         return LsfState(parameters=LsfParameters.from_bytes(parameters))
 
-    def initial_content(self) -> LsfContent:
+    def initial_content(self, parameters: bytes) -> LsfContent:
         return LsfContent()
+
+    def initial_tokens(self, parameters: bytes) -> tuple[int, int]:
+        return 0, 0
 
     # --- storage -----------------------------------------------------------------------
     def dump_state(self, state: LsfState) -> bytes:
@@ -172,9 +175,16 @@ class LightspeedFunding:
         updates.check(view, state, content, sender, update)
 
     def check_sheet(
-        self, view: ChannelView, state: LsfState, sheet: Sheet, broadcaster: Side
+        self,
+        view: ChannelView,
+        state: LsfState,
+        sheet: Sheet,
+        broadcaster: Side,
+        *,
+        extension_weight: int,
+        careful: bool,
     ) -> None:
-        updates.check_sheet(view, state, sheet, broadcaster)
+        updates.check_sheet(view, state, sheet, broadcaster, extension_weight=extension_weight)
 
     def apply(
         self, state: LsfState, content: LsfContent, sender: Side, update: Message
@@ -200,6 +210,11 @@ class LightspeedFunding:
         context: CommitmentContext,
     ) -> Sequence[Output]:
         return children.lsf_outputs(state, content, context)
+
+    def modify(
+        self, view: ChannelView, state: LsfState, content: LsfContent, draft: Draft
+    ) -> Draft:
+        return draft
 
     # --- signatures for children -------------------------------------------------------
     def sign_children(

@@ -90,7 +90,7 @@ def _check_open(
                 state,
                 view.base,
                 broadcaster,
-                books=len(content.books) + 1,
+                extension_weight=LSF_OUTPUT_WEIGHT * (len(content.books) + 1),
                 feerate_factor=_FEERATE_MARGIN,
             )
 
@@ -219,11 +219,19 @@ def _told(state: LsfState, event: object) -> ExtensionStep[LsfState]:
 # --- the payee's own output -----------------------------------------------------------------
 
 
-def check_sheet(view: ChannelView, state: LsfState, sheet: Sheet, broadcaster: Side) -> None:
+def check_sheet(
+    view: ChannelView,
+    state: LsfState,
+    sheet: Sheet,
+    broadcaster: Side,
+    *,
+    extension_weight: int,
+) -> None:
     """While a book is open the payee's own output stays above dust; else `ChannelViolation`."""
-    books = len(content_of(sheet).books)
-    if books:
-        _check_payee_output(view, state, sheet, broadcaster, books=books, feerate_factor=1)
+    if content_of(sheet).books:
+        _check_payee_output(
+            view, state, sheet, broadcaster, extension_weight=extension_weight, feerate_factor=1
+        )
 
 
 def _check_payee_output(
@@ -232,13 +240,18 @@ def _check_payee_output(
     sheet: Sheet,
     broadcaster: Side,
     *,
-    books: int,
+    extension_weight: int,
     feerate_factor: int,
 ) -> None:
     payee = next(side for side in Side if state.party(side) is Party.PAYEE)
     cost = 0
     if view.config.is_funder(payee):
-        cost = _highest_cost(view.config, sheet, books=books, feerate_factor=feerate_factor)
+        cost = _highest_cost(
+            view.config,
+            sheet,
+            extension_weight=extension_weight,
+            feerate_factor=feerate_factor,
+        )
     amount = msat_to_sat_floor(sheet.balance_msat(payee)) - cost
     dust_limit = view.config.side(broadcaster).dust_limit_sat
     if amount < dust_limit:
@@ -247,12 +260,14 @@ def _check_payee_output(
         )
 
 
-def _highest_cost(config: ChannelConfig, sheet: Sheet, *, books: int, feerate_factor: int) -> int:
+def _highest_cost(
+    config: ChannelConfig, sheet: Sheet, *, extension_weight: int, feerate_factor: int
+) -> int:
     """What the funder pays for a commitment if no HTLC of it is trimmed."""
     fee = commitment_fee(
         feerate_per_kw=FeeRate(sheet.feerate_per_kw * feerate_factor),
         untrimmed_htlcs=len(sheet.htlcs),
         anchors=config.anchors,
-        extension_weight=LSF_OUTPUT_WEIGHT * books,
+        extension_weight=extension_weight,
     )
     return fee + (2 * ANCHOR_SAT if config.anchors else 0)

@@ -1,6 +1,7 @@
 """RGB v0.11.1 for NIA, the non-inflatable asset: commitments and client-side validation. No I/O."""
 
 from lightspeed.rgb.baid64 import baid64, parse_baid64
+from lightspeed.rgb.burning import TokensWouldBurn, check_moves_tokens
 from lightspeed.rgb.colouring import (
     OPRET_PLACEHOLDER,
     Coloured,
@@ -154,6 +155,7 @@ __all__ = [
     "StateType",
     "TapretProof",
     "TokenInput",
+    "TokensWouldBurn",
     "Transition",
     "TransitionBundle",
     "UnknownSchema",
@@ -162,6 +164,7 @@ __all__ = [
     "WitnessBundle",
     "WitnessStatus",
     "baid64",
+    "check_moves_tokens",
     "colour",
     "consignment_from_json",
     "contract_id_text",
