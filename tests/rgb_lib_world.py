@@ -1,8 +1,10 @@
 """Wallets of rgb-lib on our regtest: its Esplora API is all that they see of the chain."""
 
 import asyncio
+import base64
 import fcntl
 import importlib
+import re
 import subprocess
 import sys
 import time
@@ -16,23 +18,35 @@ from typing import Any
 
 import pytest
 
-from lightspeed.bitcoin import Network, script_of_address, sha256, txid_hex
+from lightspeed.bitcoin import Network, p2tr, script_of_address, sha256, txid_hex
 from lightspeed.chain import Regtest
 from lightspeed.chain.esplora_server import serving
 from lightspeed.rgb import (
     ChainNet,
     Consignment,
     RgbError,
+    SecretSeal,
     Validated,
     Witness,
     WitnessStatus,
+    baid64,
+    parse_secret_seal,
     validate,
     witnesses_of,
 )
 from lightspeed.units import Sat
 from rgb_proxy import Posted, RgbProxy
 
-__all__ = ["RgbLibMissing", "RgbLibWallet", "RgbLibWorld", "installed_rgb_lib", "rgb_lib_world"]
+__all__ = [
+    "RgbLibMissing",
+    "RgbLibWallet",
+    "RgbLibWorld",
+    "installed_rgb_lib",
+    "named",
+    "output_text",
+    "rgb_lib_world",
+    "script_of",
+]
 
 _REQUIREMENTS = Path(__file__).parent / "interop" / "rgb_lib" / "requirements.txt"
 _BUILD = Path(__file__).parents[1] / "build" / "interop" / "rgb_lib"
@@ -40,6 +54,7 @@ _INSTALL_SECONDS = 180
 _FEE_SAT_PER_VBYTE = 2
 _WITNESS_OUTPUT_SAT = 1_500
 _EXPIRY_SECONDS = 3_600
+_LOG_SECONDS = 10
 
 
 class RgbLibMissing(Exception):
@@ -87,6 +102,7 @@ class RgbLibWallet:
 
     world: "RgbLibWorld"
     wallet: Any
+    folder: Path
     online: Any = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -102,7 +118,7 @@ class RgbLibWallet:
         )
         self.online = await self.ask("go_online", options)
 
-    async def fund(self, *, coins: int = 5) -> None:
+    async def fund(self, coins: int) -> None:
         """With sats, and confirmed coins to hold tokens."""
         self.world.regtest.fund(await self.script(), Sat(100_000))
         self.world.regtest.mine()
@@ -139,12 +155,12 @@ class RgbLibWallet:
             min_confirmations,
         )
 
-    async def pay(self, invoice: Any, *, asset_id: str, amount: int) -> str:
+    async def pay(self, recipient_id: str, *, asset_id: str, amount: int) -> str:
         """The transaction's id; it is published when the payee has acknowledged."""
         rgb_lib = self.world.rgb_lib
-        witness = ":wvout:" in invoice.recipient_id
+        witness = ":wvout:" in recipient_id
         recipient = rgb_lib.Recipient(
-            recipient_id=invoice.recipient_id,
+            recipient_id=recipient_id,
             witness_data=rgb_lib.WitnessData(amount_sat=_WITNESS_OUTPUT_SAT, blinding=None)
             if witness
             else None,
@@ -161,13 +177,23 @@ class RgbLibWallet:
         failures = [each.failure for each in refreshed.values() if each.failure is not None]
         assert not failures, failures
 
-    async def status(self, invoice: Any) -> str:
-        """What has become of a transfer to it, or by it to `invoice`; "" if nothing yet."""
+    async def status(self, recipient_id: str) -> str:
+        """Of a transfer to it or by it; "" if it knows none."""
         for asset in [None, *(asset.asset_id for asset in await self._assets())]:
             for each in await self.ask("list_transfers", asset):
-                if each.recipient_id == invoice.recipient_id:
+                if each.recipient_id == recipient_id:
                     return str(each.status.name)
         return ""
+
+    async def refusals(self, count: int) -> list[str]:
+        """Why it refused consignments, oldest first; its log is written a little later."""
+        async with asyncio.timeout(_LOG_SECONDS):
+            while True:
+                log = (self.folder / "log").read_text()
+                reasons = re.findall("Consignment is invalid: (.*)", log)
+                if len(reasons) >= count:
+                    return reasons
+                await asyncio.sleep(0.01)
 
     async def _assets(self) -> list[Any]:
         assets = await self.ask("list_assets", [])
@@ -187,8 +213,8 @@ class RgbLibWorld:
     proxy: RgbProxy
     rgb_lib: ModuleType
 
-    async def wallet(self, name: str) -> RgbLibWallet:
-        """Funded and online."""
+    async def wallet(self, name: str, *, coins: int = 5) -> RgbLibWallet:
+        """Funded and online, with `coins` to hold tokens."""
         rgb_lib = self.rgb_lib
         regtest = rgb_lib.BitcoinNetwork.REGTEST
         taproot = rgb_lib.WitnessVersion.TAPROOT
@@ -214,24 +240,36 @@ class RgbLibWorld:
                     witness_version=taproot,
                 ),
             ),
+            folder / keys.master_fingerprint,
         )
         await wallet.go_online()
-        await wallet.fund()
+        await wallet.fund(coins)
         return wallet
 
     async def transfer(
         self, payer: RgbLibWallet, payee: RgbLibWallet, invoice: Any, *, asset_id: str, amount: int
     ) -> Posted:
         """Until both call it settled."""
-        await payer.pay(invoice, asset_id=asset_id, amount=amount)
+        await payer.pay(invoice.recipient_id, asset_id=asset_id, amount=amount)
         await payee.refresh()
         assert self.proxy.acks[invoice.recipient_id]
         await payer.refresh()
         self.regtest.mine()
         for wallet in (payer, payee):
             await wallet.refresh()
-            assert await wallet.status(invoice) == "SETTLED"
+            assert await wallet.status(invoice.recipient_id) == "SETTLED"
         return self.proxy.posted[invoice.recipient_id]
+
+    def post(self, invoice: Any, consignment: Consignment, *, vout: int | None = None) -> None:
+        """For the payee of an invoice; `vout` if it asks for a witness output."""
+        self.proxy.post(
+            Posted(
+                recipient_id=invoice.recipient_id,
+                consignment=consignment.serialize(magic=True),
+                txid=txid_hex(consignment.bundles[-1].txid),
+                vout=vout,
+            )
+        )
 
     def judge(self, consignment: bytes) -> Validated:
         """By our engine, with what the chain knows before what the consignment brings along."""
@@ -265,3 +303,21 @@ async def rgb_lib_world(folder: Path) -> AsyncIterator[RgbLibWorld]:
         world = RgbLibWorld(folder, regtest, indexer_url, proxy, rgb_lib)
         yield world
     world.check_verdicts()
+
+
+def named(invoice: Any) -> SecretSeal:
+    """The seal that a blinded invoice asks for."""
+    return parse_secret_seal(invoice.recipient_id.removeprefix("bcrt:"))
+
+
+def script_of(invoice: Any) -> bytes:
+    """That a witness output has to pay: a wallet of rgb-lib uses P2TR."""
+    letters = invoice.recipient_id.removeprefix("bcrt:wvout:").replace("-", "")
+    kind, *output_key = base64.b64decode(letters.replace("~", "/") + "==", altchars=b"_/")[:33]
+    assert kind == 5
+    return p2tr(bytes(output_key))
+
+
+def output_text(script: bytes) -> str:
+    """Of a P2WSH script, as the recipient id of a witness output has it."""
+    return baid64(b"\4" + script[2:], "wvout:", checksum=True)

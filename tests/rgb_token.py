@@ -1,4 +1,4 @@
-"""A token of ours on regtest, moved by transactions of any shape, and its consignments."""
+"""A token on regtest in our hands: moved by transactions of any shape, with its consignments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,30 +19,31 @@ from lightspeed.bitcoin import (
 from lightspeed.chain import Regtest
 from lightspeed.rgb import (
     ASSET_OWNER,
+    OPRET_PLACEHOLDER,
     AssetSpec,
     Assign,
     Assignments,
     ChainNet,
+    Coloured,
     Consignment,
+    Destination,
     Genesis,
     GenesisSeal,
     GraphSeal,
-    MpcProof,
-    MpcTree,
     Opout,
-    OpretProof,
     SecretSeal,
+    TokenInput,
     Transition,
     TransitionBundle,
     WitnessBundle,
+    colour,
     contract_id_text,
     issue,
-    opret_script,
-    transfer,
 )
 from lightspeed.units import Sat
+from rgb_world import committed
 
-__all__ = ["OPEN_P2TR", "OPEN_P2WSH", "Move", "Token", "seal"]
+__all__ = ["OPEN_P2TR", "OPEN_P2WSH", "Move", "Token", "sealed"]
 
 _OPEN = script(Op.OP_1)
 _OPEN_TREE = TaprootOutput(NUMS_H, Leaf(_OPEN))
@@ -56,45 +57,46 @@ _FEE = 10_000  # for each move: enough for any of them
 _blindings = count(1_000)
 
 
-def seal(vout: int) -> GraphSeal:
-    """On an output of the transaction that commits to it, each with another blinding."""
+def sealed(vout: int) -> GraphSeal:
+    """A secret seal's opening: on an output of the transaction that will commit to it."""
     return GraphSeal(None, vout, next(_blindings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A transaction that commits at output 0, and the transition that it commits to."""
+    """A signed transaction and the transfer that it commits to."""
 
     tx: Tx
-    opid: bytes
-    transition: Transition
-    mpc_proof: MpcProof
-    bundle: TransitionBundle
+    coloured: Coloured
+    witness: WitnessBundle
 
-    def opout(self, number: int) -> Opout:
-        return Opout(self.opid, ASSET_OWNER, number)
+    @property
+    def opid(self) -> bytes:
+        return self.coloured.opid
 
-    def outpoint(self, vout: int) -> OutPoint:
-        return self.tx.outpoint(vout)
+    @property
+    def transition(self) -> Transition:
+        return self.coloured.transition
+
+    def on_output(self, vout: int) -> tuple[TokenInput, ...]:
+        return self.coloured.on_output(vout)
 
 
 @dataclass(slots=True)
 class Token:
-    """What we hold of it, and how it came to us."""
+    """What we know of its history. Each amount issued is on a coin of its own."""
 
     regtest: Regtest
     genesis: Genesis
     coins: Sequence[OutPoint] = ()
-    """That hold what was issued."""
     before: tuple[WitnessBundle, ...] = ()
     """The history that we were handed, with our seal revealed."""
     moves: dict[bytes, Move] = field(default_factory=dict)
-    """By operation id."""
+    """Ours, by operation id."""
 
     @classmethod
     def issue(cls, regtest: Regtest, *amounts: int) -> "Token":
-        """On coins of ours, one for each amount."""
-        coins = [_fund(regtest, confirm=False) for _ in amounts]
+        coins = [regtest.fund(OPEN_P2WSH, _COIN).outpoint(0) for _ in amounts]
         regtest.mine()
         allocations = [
             (GenesisSeal(coin.txid, coin.vout, next(_blindings)), amount)
@@ -109,60 +111,69 @@ class Token:
         return cls(regtest, genesis, coins)
 
     @classmethod
-    def received(cls, regtest: Regtest, consignment: bytes, ours: GraphSeal | None) -> "Token":
-        """`ours` is the blinded seal that we named; none where a witness output pays us."""
+    def received(
+        cls, regtest: Regtest, consignment: bytes, ours: GraphSeal | None = None
+    ) -> "Token":
+        """`ours` is the seal that we named; none where a witness output pays us."""
         parsed = Consignment.parse(consignment)
         bundles = tuple(_with_seal_revealed(bundle, ours) for bundle in parsed.bundles)
         return cls(regtest, parsed.genesis, before=bundles)
 
     @property
+    def contract_id(self) -> bytes:
+        return self.genesis.contract_id
+
+    @property
     def asset_id(self) -> str:
-        return contract_id_text(self.genesis.contract_id)
+        return contract_id_text(self.contract_id)
 
     def coin(self) -> OutPoint:
         """Confirmed, without tokens."""
-        return _fund(self.regtest)
+        tx = self.regtest.fund(OPEN_P2WSH, _COIN)
+        self.regtest.mine()
+        return tx.outpoint(0)
 
-    def issued(self, number: int) -> Opout:
-        return Opout(self.genesis.opid, ASSET_OWNER, number)
+    def issued(self, number: int) -> TokenInput:
+        assign = self.genesis.assignments.of_type(ASSET_OWNER)[number]
+        assert isinstance(assign.state, int)
+        return TokenInput(Opout(self.genesis.opid, ASSET_OWNER, number), assign.state)
+
+    def handed_over(self, outpoint: OutPoint) -> TokenInput:
+        """By the last transaction of the history before us."""
+        for opid, transition in self.before[-1].bundle.known:
+            for kind, number, assign in transition.assignments:
+                if assign.outpoint(self.before[-1].txid) == outpoint:
+                    assert isinstance(assign.state, int)
+                    return TokenInput(Opout(opid, kind, number), assign.state)
+        raise AssertionError(f"no tokens on {outpoint}")
 
     def move(
         self,
-        spent: Sequence[Opout],
-        to: Sequence[tuple[GraphSeal | SecretSeal, int]],
+        inputs: Sequence[TokenInput],
+        to: Sequence[tuple[Destination, int]],
         *,
         closes: Sequence[OutPoint],
         outputs: Sequence[bytes] = (OPEN_P2WSH,),
         beside: Sequence[Transition] = (),
     ) -> Move:
-        """Spends `closes`, in the mempool or confirmed; sats are shared out evenly.
+        """Spends `closes`; sats are shared out evenly among `outputs`, numbered from 1.
 
         Not published. `beside`: transitions of the same bundle that nobody is shown.
         """
-        contract_id = self.genesis.contract_id
-        transition = transfer(contract_id=contract_id, inputs=spent, allocations=to)
-        bundle = TransitionBundle.of([transition, *beside])
-        tree = MpcTree({contract_id: bundle.bundle_id}, entropy=777)
         coins = [self._output(outpoint) for outpoint in closes]
         share = (sum(coin.value for coin in coins) - _FEE) // len(outputs)
-        tx = Tx(
-            2,
-            tuple(TxIn(outpoint) for outpoint in closes),
-            (
-                TxOut(Sat(0), opret_script(tree.commitment)),
-                *(TxOut(Sat(share), output) for output in outputs),
-            ),
-            0,
-        )
+        paid = tuple(TxOut(Sat(share), output) for output in outputs)
+        tx = Tx(2, tuple(TxIn(outpoint) for outpoint in closes), (OPRET_PLACEHOLDER, *paid), 0)
+        coloured = colour(tx, contract_id=self.contract_id, inputs=inputs, allocations=to)
+        witness = coloured.witness
+        if beside:
+            bundle = TransitionBundle.of([coloured.transition, *beside])
+            witness = committed(bundle, coloured.tx, self.contract_id)
+        tx = witness.witness
+        assert isinstance(tx, Tx)
         for index, coin in enumerate(coins):
             tx = tx.with_witness(index, _WITNESSES[coin.script])
-        move = Move(
-            tx=tx,
-            opid=bundle.known[0][0],
-            transition=transition,
-            mpc_proof=tree.proof(contract_id),
-            bundle=bundle,
-        )
+        move = Move(tx=tx, coloured=coloured, witness=witness)
         self.moves[move.opid] = move
         return move
 
@@ -177,56 +188,48 @@ class Token:
     # --- consignments ---------------------------------------------------------------------
 
     def history(self, last: Move) -> list[Move]:
-        """What leads to it, parents first."""
+        """Our moves that lead to it, parents first."""
         needed: dict[bytes, Move] = {}
 
         def follow(move: Move) -> None:
-            if move.opid in needed:
-                return
             for opout in move.transition.inputs:
-                if opout.opid in self.moves:
-                    follow(self.moves[opout.opid])
+                parent = self.moves.get(opout.opid)
+                if parent is not None and parent.opid not in needed:
+                    follow(parent)
             needed[move.opid] = move
 
         follow(last)
         return list(needed.values())
 
-    def consignment(
-        self, last: Move, *, shown: Sequence[int] = (), to: SecretSeal | None = None
-    ) -> bytes:
-        """A file: of each transition, only the seals that the history spends are revealed.
+    def consignment(self, last: Move, *, to: SecretSeal | int) -> Consignment:
+        """For a receiver who named a seal, or whom output `to` pays.
 
-        `shown` are assignments of the last one whose seals its receiver sees; `to` is the seal
-        that the receiver named.
+        Revealed are the seals that the history spends, and those on output `to`: nothing else.
         """
         moves = self.history(last)
-        revealed: dict[bytes, set[int]] = {last.opid: set(shown)}
+        revealed: dict[bytes, set[int]] = {}
         for move in moves:
             for opout in move.transition.inputs:
                 revealed.setdefault(opout.opid, set()).add(opout.number)
-        bundles = (*self.before, *(self._bundle(move, revealed) for move in moves))
-        terminals = () if to is None else ((last.bundle.bundle_id, (to,)),)
-        consignment = Consignment(
+        terminals: tuple[tuple[bytes, tuple[SecretSeal, ...]], ...] = ()
+        if isinstance(to, int):
+            revealed[last.opid] = {token.opout.number for token in last.on_output(to)}
+        else:
+            terminals = ((last.witness.bundle.bundle_id, (to,)),)
+        bundles = (*self.before, *(_as_seen(move, revealed) for move in moves))
+        return Consignment(
             transfer=True, genesis=self.genesis, bundles=bundles, terminals=terminals
         )
-        return consignment.serialize(magic=True)
-
-    def _bundle(self, move: Move, revealed: Mapping[bytes, set[int]]) -> WitnessBundle:
-        seen = revealed.get(move.opid, set())
-
-        def as_seen(number: int, assign: Assign) -> Assign:
-            return assign if number in seen else assign.conceal()
-
-        transition = _with_owned(move.transition, as_seen)
-        bundle = TransitionBundle(move.bundle.input_map, ((move.opid, transition),))
-        return WitnessBundle(move.tx, move.mpc_proof, OpretProof(), bundle)
 
 
-def _fund(regtest: Regtest, *, confirm: bool = True) -> OutPoint:
-    tx = regtest.fund(OPEN_P2WSH, _COIN)
-    if confirm:
-        regtest.mine()
-    return tx.outpoint(0)
+def _as_seen(move: Move, revealed: Mapping[bytes, set[int]]) -> WitnessBundle:
+    seen = revealed.get(move.opid, set())
+
+    def conceal(number: int, assign: Assign) -> Assign:
+        return assign if number in seen else assign.conceal()
+
+    known = ((move.opid, _with_owned(move.transition, conceal)),)
+    return replace(move.witness, witness=move.tx, bundle=replace(move.witness.bundle, known=known))
 
 
 def _with_seal_revealed(bundle: WitnessBundle, ours: GraphSeal | None) -> WitnessBundle:

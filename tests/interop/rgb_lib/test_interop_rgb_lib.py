@@ -40,3 +40,19 @@ async def test_consignments_of_rgb_lib_are_valid_and_re_encode(
         await world.transfer(payee, issuer, back, asset_id=asset_id, amount=30)
         assert await payee.balance(asset_id) == (70, 70)
         assert await issuer.balance(asset_id) == (SUPPLY - 70, SUPPLY - 70)
+
+
+async def test_tokens_that_share_a_coin_move_together(tmp_path: Path) -> None:
+    """One transaction commits to the bundles of two contracts, which share a tree."""
+    async with rgb_lib_world(tmp_path) as world:
+        issuer = await world.wallet("issuer", coins=1)
+        payee = await world.wallet("payee")
+        first, second = await issuer.issue(SUPPLY), await issuer.issue(2 * SUPPLY)
+        for asset_id in (first, second):
+            invoice = await payee.invoice()
+            posted = await world.transfer(issuer, payee, invoice, asset_id=asset_id, amount=10)
+            history = Consignment.parse(posted.consignment).bundles
+            assert world.judge(posted.consignment).contract_id == parse_contract_id(asset_id)
+        assert len(history) == 2  # the second token moved when the first one was sent
+        assert await issuer.balance(first) == (SUPPLY - 10, SUPPLY - 10)
+        assert await issuer.balance(second) == (2 * SUPPLY - 10, 2 * SUPPLY - 10)
