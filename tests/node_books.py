@@ -70,8 +70,11 @@ class BookPair:
     async def copied(self) -> None:
         """The payee's node looks at its ledger now rather than at the next lease."""
         assert self.payee.node.payee_books is not None
+        watch = self.payee.node.watch
+        last = watch.answered_at
+        await eventually(lambda: watch.answered_at != last)  # between two looks
         self.payee.node.payee_books._extended_at.clear()
-        self.payee.node.watch.wake()
+        watch.wake()
 
     def settled(self, secret: SecretBook) -> int | None:
         """Locks, where both sides agree."""

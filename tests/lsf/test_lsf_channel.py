@@ -465,14 +465,17 @@ def test_the_number_of_books_is_limited_by_the_payee() -> None:
 
 
 def test_no_books_after_shutdown_and_no_closing_with_books() -> None:
-    pair, book_id = accepted_pair()
+    pair = open_lsf_pair()
     payer, payee = payer_of(pair), payee_of(pair)
     open_book(pair, secret_book(pair, seed=b"other"))
+    book = secret_book(pair).book
+    propose_book(pair, book)
+    pair.settle()
     payee.run(channel_of(payee).shutdown())
     said = pair.settle()
     assert [name.split()[1] for name in said] == ["Shutdown", "Shutdown"]
     with pytest.raises(ChannelRefusal, match="shutting down"):
-        channel_of(payer).propose(open_message(pair, book_id))
+        channel_of(payer).propose(open_message(pair, book.book_id))
     with pytest.raises(ChannelRefusal, match="shutting down"):
         propose_book(pair, secret_book(pair, seed=b"late").book)
 

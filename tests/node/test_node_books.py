@@ -1,5 +1,6 @@
 """Books between two nodes: opened, redeemed through the ledger, fenced, settled on chain."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest_asyncio
 
 from lightspeed.channel import Phase, Side
 from lightspeed.ledger import LedgerUnavailable
+from lightspeed.lsf import accepted_books
 from lightspeed.node import reports
 from lightspeed.node.books import BookRequest
-from lightspeed.node.errors import OpeningRefused
-from lightspeed.payment import BookClosed, BookState, LeaseExpired
+from lightspeed.node.errors import NodeRefusal, OpeningRefused
+from lightspeed.payment import BookClosed, BookState, LeaseExpired, StopReason
 from node_books import BookPair, book_pair
 from node_world import ORIGIN, eventually
 
@@ -184,6 +186,38 @@ async def test_payee_rejects_a_book_for_a_foreign_origin(pair: BookPair) -> None
     assert pair.payer.payer_store.stopped(book_id) is not None
     assert await pair.ledger.statuses() == ()
     await pair.open_book()
+
+
+async def test_book_that_was_never_opened_makes_room_for_the_next(
+    pair: BookPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = pair.payer.node.payer_books
+    assert books is not None
+
+    async def silent(*_: object) -> None:
+        pass
+
+    request = BookRequest(
+        locks=5,
+        chain_length=10,
+        lock_amount_sat=10_000,
+        origins=(ORIGIN,),
+        refund_delay_blocks=20,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(books, "_say_open", silent)
+        first = asyncio.create_task(books.open(pair.payer.driver, request, timeout_seconds=1))
+        await eventually(lambda: accepted_books(pair.payer.channel))
+        with pytest.raises(NodeRefusal, match="another book is being opened"):
+            await books.open(pair.payer.driver, request)
+        with pytest.raises(OpeningRefused, match="does not answer"):
+            await first
+    (forgotten,) = accepted_books(pair.payee.channel)
+    secret = await pair.open_book()
+    for running in (pair.payer, pair.payee):
+        assert not accepted_books(running.channel)
+    assert pair.payer_store.stopped(forgotten.book_id) is StopReason.REQUESTED
+    assert pair.payer_store.stopped(secret.book.book_id) is None
 
 
 async def test_too_many_locks_are_refused_with_the_number(pair: BookPair) -> None:

@@ -98,6 +98,7 @@ class Turn:
             base=self.state.base,
             shutting_down=self.state.phase is Phase.SHUTTING_DOWN,
             counterparty_shut_down=self.state.counterparty_shutdown_script is not None,
+            updates=(*self.state.holder_log, *self.state.counterparty_log),
         )
 
     def sheet(self, included: Included) -> Sheet:

@@ -115,12 +115,24 @@ class PayerBooks:
         self._payer_store.save(secret_book)
         future: asyncio.Future[Book] = asyncio.get_running_loop().create_future()
         self._waiting[book.book_id] = future
+        forgotten: tuple[Book, ...] = ()
+
+        def propose(channel: Channel) -> Iterable[Effect]:
+            nonlocal forgotten
+            forgotten = accepted_books(channel)
+            if any(other.book_id in self._waiting for other in forgotten):
+                raise NodeRefusal("another book is being opened")
+            proposal = _lightspeed(channel).propose_book(book)
+            return channel.extend(LightspeedFunding.name, proposal)
+
         try:
             try:
-                await driver.act(lambda channel: _propose(channel, book))
-            except ChannelRefusal:
+                await driver.act(propose)
+            except (ChannelRefusal, NodeRefusal):
                 self._payer_store.stop(book.book_id, StopReason.REQUESTED)
                 raise
+            for other in forgotten:
+                self._payer_store.stop(other.book_id, StopReason.REQUESTED)
             async with asyncio.timeout(timeout_seconds):
                 return await future
         except TimeoutError:
@@ -254,10 +266,6 @@ class PayerBooks:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-
-
-def _propose(channel: Channel, book: Book) -> Iterable[Effect]:
-    return channel.extend(LightspeedFunding.name, _lightspeed(channel).propose_book(book))
 
 
 def _lightspeed(channel: Channel) -> LightspeedFunding:
