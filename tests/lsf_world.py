@@ -17,7 +17,7 @@ from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revoc
 from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.scheme import SchemeBook, graph_output
 from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import BookTerms, Scheme, SecretBook, default_window
@@ -110,7 +110,7 @@ class World:
             Output("low", TxOut(Sat(1), DESTINATION)),
             Output("high", TxOut(Sat(10**12), DESTINATION)),
         ]
-        lsf = self.book.output(self.keys, whose=self.whose, settled=self.settled)
+        lsf = graph_output(self.book, self.keys, whose=self.whose, settled=self.settled)
         return build(lambda: Draft(2, 0, (TxIn(_FUNDING),), (*others, lsf)))
 
     @cached_property

@@ -28,7 +28,7 @@ from lightspeed.lsf import (
     offered_party,
 )
 from lightspeed.lsf.negotiation import LIMITS_TLV, PARTY_TLV, negotiate, offer
-from lightspeed.payment import BookTerms, Scheme
+from lightspeed.payment import SATS, BookTerms, Scheme
 from lsf_world import book_terms
 
 LIMITS = PayeeLimits()
@@ -41,8 +41,15 @@ def check(
     limits: PayeeLimits = LIMITS,
     rules: DelayRules = REGTEST_RULES,
     payee_delay_blocks: int = 6,
+    contract_id: bytes | None = None,
 ) -> Settlement:
-    return check_book(terms, limits=limits, rules=rules, payee_delay_blocks=payee_delay_blocks)
+    return check_book(
+        terms,
+        limits=limits,
+        rules=rules,
+        payee_delay_blocks=payee_delay_blocks,
+        contract_id=contract_id,
+    )
 
 
 def settled(terms: BookTerms, **changes: Any) -> BookTerms:
@@ -136,13 +143,57 @@ def test_default_refund_delay_is_a_week_or_two_days_after_d(delay: int, refund: 
     assert default_refund_delay_blocks(delay) == refund
 
 
-def test_other_schemes_and_assets_are_refused_by_name() -> None:
-    with pytest.raises(BookRefused, match="scheme seals is not offered"):
-        check(replace(book_terms(), scheme=Scheme.SEALS))
-    with pytest.raises(BookRefused, match="only sats"):
-        check(replace(book_terms(), asset=bytes(32)))
+CONTRACT = bytes([7]) * 32
+
+
+def token_terms(**changes: object) -> BookTerms:
+    values: dict[str, object] = {"scheme": Scheme.SEALS, "asset": CONTRACT, "lock_amount": 1}
+    return replace(book_terms(), **(values | changes))  # type: ignore[arg-type]
+
+
+def test_schemes_are_for_the_assets_that_they_can_carry() -> None:
+    check(token_terms(), contract_id=CONTRACT)
+    check(token_terms(scheme=Scheme.LADDER), contract_id=CONTRACT)
+    check(book_terms(), contract_id=CONTRACT)  # sats move in a coloured channel too
+    for wrong in (token_terms(asset=SATS), token_terms(scheme=Scheme.OUTPUTS)):
+        with pytest.raises(BookRefused, match="is not for this asset"):
+            check(wrong, contract_id=CONTRACT)
     with pytest.raises(BookRefused, match="scheme outputs is not offered"):
         check(book_terms(), limits=replace(LIMITS, schemes=frozenset()))
+
+
+@pytest.mark.parametrize("contract_id", [None, bytes(32)])
+@pytest.mark.parametrize("scheme", [Scheme.SEALS, Scheme.LADDER])
+def test_a_book_is_in_tokens_that_the_channel_holds(
+    scheme: Scheme, contract_id: bytes | None
+) -> None:
+    with pytest.raises(BookRefused, match="no tokens of the book's contract"):
+        check(token_terms(scheme=scheme), contract_id=contract_id)
+
+
+def test_a_transition_has_room_for_65_535_seals() -> None:
+    check(token_terms(locks=65_535), contract_id=CONTRACT)
+    for limits in (LIMITS, replace(LIMITS, max_seals=1 << 24)):
+        with pytest.raises(BookRefused, match="65536 locks, at most 65535"):
+            check(token_terms(locks=65_536), limits=limits, contract_id=CONTRACT)
+    with pytest.raises(BookRefused, match="at most 9"):
+        check(token_terms(locks=10), limits=replace(LIMITS, max_seals=9), contract_id=CONTRACT)
+
+
+@pytest.mark.parametrize("scheme", [Scheme.SEALS, Scheme.LADDER])
+def test_a_book_holds_no_more_tokens_than_an_asset_can_have(scheme: Scheme) -> None:
+    half = token_terms(scheme=scheme, locks=2, lock_amount=(1 << 63) - 1)
+    check(half, contract_id=CONTRACT)
+    with pytest.raises(BookRefused, match="more tokens than an asset can have"):
+        check(replace(half, lock_amount=1 << 63), contract_id=CONTRACT)
+
+
+def test_amounts_in_tokens_have_a_limit_of_their_own() -> None:
+    limits = replace(LIMITS, max_lock_tokens=50)
+    check(token_terms(lock_amount=50), limits=limits, contract_id=CONTRACT)
+    check(book_terms(), limits=limits)
+    with pytest.raises(BookRefused, match="lock amount 51 is not from 1 to 50"):
+        check(token_terms(lock_amount=51), limits=limits, contract_id=CONTRACT)
 
 
 def test_claiming_must_be_worth_it_at_the_current_fee_rate_too() -> None:

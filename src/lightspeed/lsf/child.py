@@ -4,28 +4,47 @@ The payee publishes it with both parties' signatures and a lock secret. The paye
 advance, once for each new commitment.
 """
 
-from collections.abc import Hashable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from lightspeed.bitcoin import (
     PrivateKey,
     PublicKey,
     TaprootOutput,
     Tx,
+    TxIn,
     TxOut,
     number,
     taproot_sighash,
     verify_schnorr,
 )
+from lightspeed.channel.graph import Frozen
+from lightspeed.channel.onchain import commitment_history
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
 from lightspeed.lsf.messages import Party
 from lightspeed.lsf.scripts import SECRET_SIZE
+from lightspeed.payment import SATS
+from lightspeed.rgb import Assignments, Coloured, Destination, WitnessBundle, colour
 from lightspeed.units import Sat
 
-__all__ = ["P2A_SAT", "LsfChild", "LsfKey", "child_delay_blocks", "child_witness_weight"]
+__all__ = [
+    "P2A_SAT",
+    "TOKEN_OUTPUT_SAT",
+    "LsfChild",
+    "LsfKey",
+    "build_child",
+    "child_delay_blocks",
+    "child_witness_weight",
+]
 
 P2A_SAT = Sat(240)
 """Its dust limit."""
+
+TOKEN_OUTPUT_SAT = Sat(330)
+"""Of an output that is there for its tokens: the dust limit of P2TR."""
+
+Allocations: TypeAlias = Sequence[tuple[Destination, int]] | Assignments
 
 _PAYER_COMMITMENT_DELAY_BLOCKS = 1
 """d on the payer's commitment; on the payee's own it is the delay that the payer imposed."""
@@ -61,7 +80,7 @@ def child_witness_weight(*, delay_blocks: int, depth: int) -> int:
 class LsfChild:
     """One child of one book on one frozen commitment, unsigned. A `channel.graph.Child`."""
 
-    key: Hashable
+    key: LsfKey
     tx: Tx
     lsf: TaprootOutput
     leaf: int
@@ -69,6 +88,14 @@ class LsfChild:
     prevouts: tuple[TxOut, ...]
     payer: PublicKey
     """Of the leaf."""
+    coloured: Coloured | None = None
+    """Of a book in tokens: its transition."""
+
+    def history(self, frozen: Frozen) -> tuple[WitnessBundle, ...]:
+        """What proves its tokens, from the commitment on; empty for a book in sats."""
+        if self.coloured is None:
+            return ()
+        return (*commitment_history(frozen), self.coloured.witness)
 
     def late(self, delay_blocks: int) -> "LsfChild":
         """The same child, which may confirm only `delay_blocks` after the commitment.
@@ -98,3 +125,39 @@ class LsfChild:
         """Ready to broadcast; `secret` is that of the leaf's lock."""
         stack = (payee_signature, payer_signature, secret)
         return self.tx.with_witness(0, self.lsf.script_path(self.leaf, *stack))
+
+
+def build_child(
+    frozen: Frozen,
+    *,
+    key: LsfKey,
+    lsf: TaprootOutput,
+    leaf: int,
+    payer: PublicKey,
+    delay_blocks: int,
+    version: int,
+    outputs: Sequence[TxOut],
+    contract_id: bytes = SATS,
+    allocations: Allocations = (),
+) -> LsfChild:
+    """For a book in tokens the placeholder of the commitment is output 0, and `allocations` are
+    where all tokens of the LSF go.
+    """
+    tx = Tx(
+        version=version,
+        inputs=(TxIn(frozen.outpoint(key), sequence=delay_blocks),),
+        outputs=tuple(outputs),
+    )
+    coloured = None
+    if contract_id:
+        tokens = frozen.tokens(key)
+        coloured = colour(tx, contract_id=contract_id, inputs=tokens, allocations=allocations)
+    return LsfChild(
+        key=key,
+        tx=coloured.tx if coloured else tx,
+        lsf=lsf,
+        leaf=leaf,
+        prevouts=(frozen.output(key),),
+        payer=payer,
+        coloured=coloured,
+    )

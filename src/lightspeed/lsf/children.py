@@ -16,7 +16,9 @@ from lightspeed.lsf.collect import SignatureCollector, signature_messages
 from lightspeed.lsf.errors import ChunksOutOfOrder
 from lightspeed.lsf.keys import LsfKeys, lsf_private_key
 from lightspeed.lsf.messages import LsfSignatures, LsfSignRequest, Party
+from lightspeed.lsf.scheme import SchemeBook, graph_output
 from lightspeed.lsf.state import LsfContent, LsfState
+from lightspeed.payment import SATS
 
 __all__ = [
     "EXTENSION_NAME",
@@ -54,7 +56,7 @@ def lsf_outputs(
     """One for each book of the commitment."""
     keys, whose = lsf_keys(state, context), broadcasting_party(state, context)
     return tuple(
-        state.books[book.book_id].output(keys, whose=whose, settled=book.settled)
+        graph_output(state.books[book.book_id], keys, whose=whose, settled=book.settled)
         for book in content.books
     )
 
@@ -72,25 +74,27 @@ def children(
         book = state.books[open_book.book_id]
         at_once = book.children(frozen, keys, whose=whose, settled=open_book.settled)
         found.extend(at_once)
-        if has_late_children(state, whose):
+        if has_late_children(state, book, whose):
             found.extend(child.late(book.payee_delay_blocks) for child in at_once)
     return tuple(found)
 
 
-def has_late_children(state: LsfState, whose: Party) -> bool:
+def has_late_children(state: LsfState, book: SchemeBook, whose: Party) -> bool:
     """On the payer's commitments, where the payee asked for them. The payee's own children wait
-    as long anyhow.
+    as long anyhow. A book in tokens has none: a tower moves no tokens.
     """
-    return whose is Party.PAYER and state.parameters.limits.late_children
+    wanted = state.parameters.limits.late_children
+    return wanted and whose is Party.PAYER and book.book.terms.asset == SATS
 
 
 def child_counts(state: LsfState, content: LsfContent, whose: Party) -> tuple[int, ...]:
     """Of each book, late ones included."""
-    kinds = 2 if has_late_children(state, whose) else 1
-    return tuple(
-        kinds * state.books[book.book_id].child_count(settled=book.settled)
-        for book in content.books
-    )
+    counts = []
+    for open_book in content.books:
+        book = state.books[open_book.book_id]
+        kinds = 2 if has_late_children(state, book, whose) else 1
+        counts.append(kinds * book.child_count(settled=open_book.settled))
+    return tuple(counts)
 
 
 # --- payer ----------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
     who     spends                    when                                              by
     payee   output of a lock          once the child is there                           secret
     payer   output of a lock          refund delay after the child                      key
+    payee   output of all (seals)     once the child is there                           key
+    payer   output of all (seals)     refund delay after the child                      key
     both    own output (ladder)       once the child is there                           key path
     payer   LSF                       refund delay after the commitment                 key
     both    LSF of a commitment that  at once, before any child can confirm             key path
@@ -32,6 +34,7 @@ from lightspeed.lsf.child import P2A_SAT, LsfChild
 from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
 from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, SECRET_SIZE
+from lightspeed.rgb import TokenInput
 
 if TYPE_CHECKING:
     from lightspeed.lsf.outputs import OutputsBook
@@ -47,6 +50,7 @@ __all__ = [
     "lsf_revocation_spend",
     "p2a_spend",
     "refund_spend",
+    "script_spend",
 ]
 
 _CONTROL_BLOCK_SIZE = 33 + 32  # two leaves
@@ -90,7 +94,7 @@ def claim_spend(
             witness_weight=witness_weight(*map(len, witness)),
             sign=lambda digest, index: witness,
         )
-    return _script_spend(
+    return script_spend(
         outpoint,
         TxOut(book.lock_amount_sat, output.script),
         output=output,
@@ -109,7 +113,7 @@ def refund_spend(
     """
     outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
     output = book.claims[lock - 1]
-    return _script_spend(
+    return script_spend(
         outpoint,
         TxOut(book.lock_amount_sat, output.script),
         output=output,
@@ -132,9 +136,10 @@ def lsf_refund_spend(
 
     `payer` is its `lsf_private_key`.
     """
-    return _script_spend(
+    return script_spend(
         frozen.outpoint(book.key),
         frozen.output(book.key),
+        tokens=frozen.tokens(book.key),
         output=book.lsf(keys, whose=whose, settled=settled),
         leaf=book.child_count(settled=settled),  # the refund stands behind those of the children
         key=payer,
@@ -159,10 +164,17 @@ def lsf_revocation_spend(
         frozen.outpoint(book.key),
         frozen.output(book.key),
         secret=book.lsf(keys, whose=whose, settled=settled).tweak_secret(revocation),
+        tokens=frozen.tokens(book.key),
     )
 
 
-def key_spend(outpoint: OutPoint, prevout: TxOut, *, secret: PrivateKey) -> Spend:
+def key_spend(
+    outpoint: OutPoint,
+    prevout: TxOut,
+    *,
+    secret: PrivateKey,
+    tokens: tuple[TokenInput, ...] = (),
+) -> Spend:
     """By key path; `secret` is that of the output key, `TaprootOutput.tweak_secret`."""
 
     def sign(digest: TxDigest, index: int) -> tuple[bytes, ...]:
@@ -174,6 +186,7 @@ def key_spend(outpoint: OutPoint, prevout: TxOut, *, secret: PrivateKey) -> Spen
         sequence=SEQUENCE_REPLACEABLE,
         witness_weight=P2TR_KEY_PATH_WITNESS_WEIGHT,
         sign=sign,
+        tokens=tokens,
     )
 
 
@@ -201,7 +214,7 @@ def _lock_outpoint(book: "OutputsBook", lock: int, *, child: LsfChild, settled: 
     return child.tx.outpoint(lock - settled - 1)
 
 
-def _script_spend(
+def script_spend(
     outpoint: OutPoint,
     prevout: TxOut,
     *,
@@ -210,6 +223,7 @@ def _script_spend(
     key: PrivateKey,
     items: tuple[bytes, ...] = (),
     sequence: int = SEQUENCE_REPLACEABLE,
+    tokens: tuple[TokenInput, ...] = (),
 ) -> Spend:
     """One signature, then `items`, then script and control block."""
 
@@ -224,4 +238,5 @@ def _script_spend(
         sequence=sequence,
         witness_weight=witness_weight(*map(len, unsigned)),
         sign=sign,
+        tokens=tokens,
     )

@@ -10,7 +10,7 @@ from lightspeed.lsf.messages import (
     LsfSignatures,
     Party,
 )
-from lightspeed.payment import Book, BookTerms
+from lightspeed.payment import Book, BookTerms, Scheme
 
 __all__ = ["LockCollector", "SignatureCollector", "lock_messages", "signature_messages"]
 
@@ -47,21 +47,22 @@ class LockCollector:
     def book(self, channel_id: bytes) -> Book:
         """Of a complete collection; its id still has to be compared with the proposed one."""
         data = b"".join(self.chunks)
-        if self.terms.chain_length == 1:
-            return Book(channel_id=channel_id, terms=self.terms, lock_hashes=data)
         pieces = [data[at : at + _HASH_SIZE] for at in range(0, len(data), _HASH_SIZE)]
+        each = _pieces_per_lock(self.terms)
+        parts = [b"".join(pieces[index::each]) for index in range(each)]
         return Book(
             channel_id=channel_id,
             terms=self.terms,
-            lock_hashes=b"".join(pieces[0::2]),
-            anchors=b"".join(pieces[1::2]),
+            lock_hashes=parts[0],
+            anchors=parts[1] if _has_anchors(self.terms) else b"",
+            seals=parts[-1] if _has_seals(self.terms) else b"",
         )
 
 
 def lock_messages(book: Book) -> tuple[LsfLocks, ...]:
     """The chunks that a `LockCollector` puts together."""
     locks = range(1, book.terms.locks + 1)
-    data = b"".join(book.lock_hash(lock) + book.anchor(lock) for lock in locks)
+    data = b"".join(book.lock_hash(lock) + book.anchor(lock) + book.seal(lock) for lock in locks)
     per_message = MAX_LOCK_BYTES_PER_MESSAGE // _lock_size(book.terms)
     return tuple(
         LsfLocks(
@@ -75,7 +76,19 @@ def lock_messages(book: Book) -> tuple[LsfLocks, ...]:
 
 
 def _lock_size(terms: BookTerms) -> int:
-    return _HASH_SIZE if terms.chain_length == 1 else 2 * _HASH_SIZE
+    return _HASH_SIZE * _pieces_per_lock(terms)
+
+
+def _pieces_per_lock(terms: BookTerms) -> int:
+    return 1 + _has_anchors(terms) + _has_seals(terms)
+
+
+def _has_anchors(terms: BookTerms) -> bool:
+    return terms.chain_length > 1
+
+
+def _has_seals(terms: BookTerms) -> bool:
+    return terms.scheme is Scheme.SEALS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

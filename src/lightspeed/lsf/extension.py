@@ -63,8 +63,8 @@ class LightspeedFunding:
 
     `party` is what this node offers to be when a channel is opened; afterwards the channel's
     parameters say it. `origins` are those that it serves as a payee, which loses at most
-    `max_exposure_sat` to one channel; `claim_feerate` tells the current fee rate, at which the
-    locks of a new book have to be worth claiming.
+    `max_exposure_sat` and `max_exposure_tokens` to one channel; `claim_feerate` tells the current
+    fee rate, at which the locks of a new book have to be worth claiming.
     """
 
     name = children.EXTENSION_NAME
@@ -82,6 +82,7 @@ class LightspeedFunding:
         limits: PayeeLimits | None = None,
         origins: frozenset[str] = frozenset(),
         max_exposure_sat: Sat = DEFAULT_MAX_EXPOSURE_SAT,
+        max_exposure_tokens: int = 0,
         claim_feerate: Callable[[], FeeRate] = lambda: FEE_RATE_FLOOR,
     ) -> None:
         self._party = party
@@ -90,6 +91,7 @@ class LightspeedFunding:
             rules=rules,
             origins=origins,
             max_exposure_sat=max_exposure_sat,
+            max_exposure_tokens=max_exposure_tokens,
             claim_feerate=claim_feerate,
         )
 

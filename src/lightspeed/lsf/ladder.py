@@ -3,9 +3,13 @@
     LSF        a rung leaf for each lock not settled in the commitment, then the refund
     S_j        spends rung j, version 3:
       input 0    the LSF, nSequence = d
+      output     tokens: OP_RETURN with the commitment to the transition
       output     the payee's (j - k) x lock_amount, k locks being settled; final
       output     the payer's (N - j) x lock_amount; left out when 0
       last       P2A of 240 sat
+
+In tokens each of the two outputs has 330 sat of the LSF's, and the transition assigns to them in
+this order; the payer's 330 go to the fee when it has none.
 
 One of them is published at most, whatever was paid: that of the highest completed lock, which
 pays all locks before it. The fee is in the LSF, that of the heaviest S_j at the book's child
@@ -23,37 +27,46 @@ from lightspeed.bitcoin import (
     TRUC_VERSION,
     PrivateKey,
     TaprootOutput,
-    Tx,
-    TxIn,
     TxOut,
     fee_for_weight,
 )
-from lightspeed.channel.graph import Frozen, Output
+from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
-from lightspeed.channel.weights import transaction_weight
-from lightspeed.lsf.child import P2A_SAT, LsfChild, LsfKey, child_delay_blocks, child_witness_weight
+from lightspeed.channel.weights import output_weight, transaction_weight
+from lightspeed.lsf.child import (
+    P2A_SAT,
+    TOKEN_OUTPUT_SAT,
+    LsfChild,
+    LsfKey,
+    build_child,
+    child_delay_blocks,
+    child_witness_weight,
+)
 from lightspeed.lsf.claims import key_spend
 from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scheme import LsfOnChain
-from lightspeed.lsf.scripts import lsf_output, refund_leaf, secret_leaf
+from lightspeed.lsf.scheme import LsfOnChain, lsf_by_secrets, publication_of
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import Book
+from lightspeed.rgb import OPRET_PLACEHOLDER
 from lightspeed.units import Sat
 
 __all__ = ["LadderBook", "settlement_transaction_weight"]
 
-_PAYEE_VOUT = 0
-_PAYER_VOUT = 1
+_OPRET_WEIGHT = output_weight(OPRET_PLACEHOLDER.script)  # = 172
 
 
-def settlement_transaction_weight(rungs: int, rung: int, *, delay_blocks: int) -> int:
+def settlement_transaction_weight(
+    rungs: int, rung: int, *, delay_blocks: int, tokens: bool = False
+) -> int:
     """Exact weight of a complete S_j for `rung` = j - k of `rungs` = N - k."""
     depth = _leaf_depth(rung - 1, leaves=rungs + 1)
     outputs = 1 if rung == rungs else 2
     return transaction_weight(
         witness_weights=(child_witness_weight(delay_blocks=delay_blocks, depth=depth),),
-        output_weights=(P2TR_OUTPUT_WEIGHT,) * outputs + (P2A_OUTPUT_WEIGHT,),
+        output_weights=(
+            (_OPRET_WEIGHT,) * tokens + (P2TR_OUTPUT_WEIGHT,) * outputs + (P2A_OUTPUT_WEIGHT,)
+        ),
     )
 
 
@@ -105,28 +118,28 @@ class LadderBook:
     def locks(self) -> int:
         return self.book.terms.locks
 
+    @property
+    def in_tokens(self) -> bool:
+        return bool(self.book.terms.asset)
+
     def amount_sat(self, *, settled: int) -> Sat:
-        """The locks, the P2A and the fee of the heaviest S_j, which is the first one's."""
+        """The locks (tokens: 330 for each party), the P2A and the fee of the heaviest S_j, which
+        is the first one's.
+        """
         rungs = self.locks - settled
-        weight = settlement_transaction_weight(rungs, 1, delay_blocks=self.payee_delay_blocks)
+        weight = settlement_transaction_weight(
+            rungs, 1, delay_blocks=self.payee_delay_blocks, tokens=self.in_tokens
+        )
         fee = fee_for_weight(weight, self.settlement.child_feerate)
-        return Sat(rungs * self.book.terms.lock_amount + P2A_SAT + fee)
+        held = 2 * TOKEN_OUTPUT_SAT if self.in_tokens else rungs * self.book.terms.lock_amount
+        return Sat(held + P2A_SAT + fee)
+
+    def tokens(self, *, settled: int) -> int:
+        return (self.locks - settled) * self.book.terms.lock_amount if self.in_tokens else 0
 
     def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """Rung j is leaf j - settled - 1."""
-        delay = child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks)
-        rungs = [
-            secret_leaf(
-                self.book.lock_hash(lock), payer=keys.payer, payee=keys.payee, delay_blocks=delay
-            )
-            for lock in range(settled + 1, self.locks + 1)
-        ]
-        refund = refund_leaf(keys.payer, refund_delay_blocks=self.refund_delay_blocks)
-        return lsf_output(keys.revocation, spending=rungs, refund=refund)
-
-    def output(self, keys: LsfKeys, *, whose: Party, settled: int) -> Output:
-        script = self.lsf(keys, whose=whose, settled=settled).script
-        return Output(self.key, TxOut(self.amount_sat(settled=settled), script))
+        return lsf_by_secrets(self, keys, whose=whose, locks=range(settled + 1, self.locks + 1))
 
     def child_count(self, *, settled: int) -> int:
         return self.locks - settled
@@ -151,23 +164,30 @@ class LadderBook:
         settled: int,
         lock: int,
     ) -> LsfChild:
-        delay = child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks)
         paid = (lock - settled) * self.book.terms.lock_amount
         rest = (self.locks - lock) * self.book.terms.lock_amount
-        payers = (TxOut(Sat(rest), self.payer_output.script),) if rest else ()
-        outputs = (TxOut(Sat(paid), self.payee_output.script), *payers, TxOut(P2A_SAT, P2A_SCRIPT))
-        tx = Tx(
-            version=TRUC_VERSION,
-            inputs=(TxIn(frozen.outpoint(self.key), sequence=delay),),
-            outputs=outputs,
-        )
-        return LsfChild(
+        shares = [(self.payee_output, paid), (self.payer_output, rest)][: 2 if rest else 1]
+        outputs = [
+            TxOut(TOKEN_OUTPUT_SAT if self.in_tokens else Sat(share), output.script)
+            for output, share in shares
+        ]
+        return build_child(
+            frozen,
             key=self.key,
-            tx=tx,
             lsf=lsf,
             leaf=lock - settled - 1,
-            prevouts=(frozen.output(self.key),),
             payer=keys.payer,
+            delay_blocks=child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks),
+            version=TRUC_VERSION,
+            outputs=(
+                *[OPRET_PLACEHOLDER] * self.in_tokens,
+                *outputs,
+                TxOut(P2A_SAT, P2A_SCRIPT),
+            ),
+            contract_id=self.book.terms.asset,
+            allocations=[
+                (self._payee_vout + index, share) for index, (_, share) in enumerate(shares)
+            ],
         )
 
     # --- after a unilateral close ------------------------------------------------------
@@ -176,28 +196,30 @@ class LadderBook:
         lock = max(lsf.lock_secrets, default=0)
         if lock <= lsf.settled or not lsf.signatures:
             return None
-        child = self._child_on_chain(lsf, lock)
-        if lsf.late:
-            child = child.late(self.payee_delay_blocks)
-        tx = child.completed(
-            payer_signature=lsf.signatures[lock - lsf.settled - 1],
-            payee_signature=child.sign(lsf.lsf_secret),
+        return publication_of(
+            self,
+            lsf,
+            self._child_on_chain(lsf, lock),
             secret=lsf.lock_secrets[lock],
+            purpose="settlement",
         )
-        height = lsf.confirmed_height + child.tx.inputs[0].sequence
-        return Publication(tx=tx, purpose="settlement", mature_height=height)
 
     def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """What was paid: final, nobody else can spend it."""
         yield from self._sweep(
-            lsf, spent, vout=_PAYEE_VOUT, output=self.payee_output, purpose="paid locks"
+            lsf, spent, vout=self._payee_vout, output=self.payee_output, purpose="paid locks"
         )
 
     def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """What was not paid: final, nobody else can spend it."""
         yield from self._sweep(
-            lsf, spent, vout=_PAYER_VOUT, output=self.payer_output, purpose="unpaid locks"
+            lsf, spent, vout=self._payee_vout + 1, output=self.payer_output, purpose="unpaid locks"
         )
+
+    @property
+    def _payee_vout(self) -> int:
+        """The payer's output is the next one."""
+        return 1 if self.in_tokens else 0
 
     def _sweep(
         self,
@@ -210,22 +232,35 @@ class LadderBook:
     ) -> Iterator[Sweep]:
         """Nothing when another transaction than an S_j spent the LSF, or has no such output."""
         outpoint = spent.tx.outpoint(vout)
-        if not self._is_settlement(lsf, spent.tx) or outpoint in lsf.spends:
+        child = self._settlement(lsf, spent)
+        if child is None or outpoint in lsf.spends:
             return
         prevout = spent.tx.outputs[vout]
         if prevout.script != output.script:
             return
         secret: PrivateKey = output.tweak_secret(lsf.book_secret)
-        spend = key_spend(outpoint, prevout, secret=secret)
-        yield Sweep(spend=spend, purpose=purpose, mature_height=spent.height)
+        tokens = child.coloured.on_output(vout) if child.coloured else ()
+        yield Sweep(
+            spend=key_spend(outpoint, prevout, secret=secret, tokens=tokens),
+            purpose=purpose,
+            mature_height=spent.height,
+            history=child.history(lsf.frozen),
+        )
 
-    def _is_settlement(self, lsf: LsfOnChain, tx: Tx) -> bool:
-        """Its first output tells which S_j it would have to be."""
-        lock = lsf.settled + tx.outputs[_PAYEE_VOUT].value // self.book.terms.lock_amount
-        if not lsf.settled < lock <= self.locks:
-            return False
-        child = self._child_on_chain(lsf, lock)
-        return tx.txid in (child.tx.txid, child.late(self.payee_delay_blocks).tx.txid)
+    def _settlement(self, lsf: LsfOnChain, spent: SpentOnChain) -> LsfChild | None:
+        """What spent the LSF, if that is an S_j: the script that it used tells which.
+
+        A payer may have given two locks the same hash, and so two rungs the same script.
+        """
+        witness = spent.tx.inputs[spent.input_index].witness
+        used = witness[-2] if len(witness) > 1 else b""
+        tree = self.lsf(lsf.keys, whose=lsf.whose, settled=lsf.settled)
+        for leaf in range(self.child_count(settled=lsf.settled)):
+            if tree.leaf(leaf).script == used:
+                child = self._child_on_chain(lsf, lsf.settled + 1 + leaf)
+                if spent.tx.txid in (child.tx.txid, child.late(self.payee_delay_blocks).tx.txid):
+                    return child
+        return None
 
     def _child_on_chain(self, lsf: LsfOnChain, lock: int) -> LsfChild:
         return self._child(

@@ -2,16 +2,17 @@
 
 import struct
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, assert_never
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, dust_limit, fee_for_weight, p2tr
 from lightspeed.lsf.claims import CLAIM_INPUT_WEIGHT
 from lightspeed.lsf.errors import BookRefused
 from lightspeed.lsf.messages import RejectReason
-from lightspeed.lsf.schemes import SCHEMES
+from lightspeed.lsf.schemes import check_asset
+from lightspeed.lsf.seals import MAX_SEALS
 from lightspeed.lsf.settlement import MAX_DELAY_BLOCKS, Settlement
 from lightspeed.payment import MAX_CHAIN_LENGTH, SATS, BookTerms, Scheme
-from lightspeed.units import Msat, Sat
+from lightspeed.units import Sat
 
 __all__ = [
     "CHAIN_RULES",
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_MAX_WINDOW",
     "MAX_BOOKS",
     "MAX_CHANNEL_RUNGS",
+    "MAX_LOCK_TOKENS",
     "MAX_OUTPUTS_LOCKS",
     "MIN_LOCK_AMOUNT_SAT",
     "REGTEST_RULES",
@@ -30,7 +32,7 @@ __all__ = [
     "check_claim_cost",
     "check_payee_delay",
     "default_refund_delay_blocks",
-    "exposure_msat",
+    "exposure",
     "rungs",
 ]
 
@@ -48,6 +50,9 @@ MIN_LOCK_AMOUNT_SAT = dust_limit(p2tr(bytes(32)))  # = 330
 
 CLAIM_COST_MARGIN = 3
 """A lock is worth at least so many times what its input in a claim costs."""
+
+MAX_LOCK_TOKENS = (1 << 64) - 1
+"""What a whole asset is at most: what a token is worth, its payee knows."""
 
 MAX_BOOKS = 255
 """Of one channel, whatever the payee tells: 44 kWU of a commitment."""
@@ -78,17 +83,21 @@ REGTEST_RULES = DelayRules(
     min_payee_delay_blocks=6, min_refund_margin_blocks=11, literal_allowed=True
 )
 
-_LIMITS = struct.Struct(">BBBIHHHQQIHHIB")  # version, schemes, then the fields in order
+_LIMITS = struct.Struct(">BBBIIHHHQQQIHHIB")  # version, schemes, then the fields in order
+_SCHEMES = frozenset(Scheme)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayeeLimits:
     """What a payee is ready to accept, told when the channel is opened."""
 
-    schemes: frozenset[Scheme] = frozenset({Scheme.OUTPUTS, Scheme.LADDER})
+    schemes: frozenset[Scheme] = _SCHEMES
     max_books: int = 16
     """Accepted or open at one time."""
     max_locks: int = MAX_OUTPUTS_LOCKS
+    """Of a book of scheme outputs."""
+    max_seals: int = MAX_SEALS
+    """Locks of a book of scheme seals."""
     max_rungs: int = DEFAULT_MAX_RUNGS
     """Locks of a ladder book."""
     max_channel_rungs: int = MAX_CHANNEL_RUNGS
@@ -96,6 +105,8 @@ class PayeeLimits:
     max_chain_length: int = MAX_CHAIN_LENGTH
     min_lock_amount: int = MIN_LOCK_AMOUNT_SAT
     max_lock_amount: int = 10_000_000
+    """These two in sats."""
+    max_lock_tokens: int = MAX_LOCK_TOKENS
     max_window: int = DEFAULT_MAX_WINDOW
     min_refund_delay_blocks: int = 1
     max_refund_delay_blocks: int = MAX_DELAY_BLOCKS
@@ -116,19 +127,21 @@ class PayeeLimits:
         return (self.max_books + self.max_channel_rungs) * (2 if self.late_children else 1)
 
     def to_bytes(self) -> bytes:
-        """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, rungs u16
-        and u16, chain length u16, lock amount u64 and u64, window u32, refund delay u16 and u16,
-        child fee rate u32, late children u8 (0 or 1)."""
+        """version u8 = 1, schemes u8 (bit n: scheme n), then books u8, locks u32, seals u32,
+        rungs u16 and u16, chain length u16, lock amount u64, u64 and u64, window u32, refund
+        delay u16 and u16, child fee rate u32, late children u8 (0 or 1)."""
         return _LIMITS.pack(
             1,
             sum(1 << scheme.value for scheme in self.schemes),
             self.max_books,
             self.max_locks,
+            self.max_seals,
             self.max_rungs,
             self.max_channel_rungs,
             self.max_chain_length,
             self.min_lock_amount,
             self.max_lock_amount,
+            self.max_lock_tokens,
             self.max_window,
             self.min_refund_delay_blocks,
             self.max_refund_delay_blocks,
@@ -141,8 +154,8 @@ class PayeeLimits:
         """Raises `ValueError`. Schemes that are not known here are left out."""
         if len(data) != _LIMITS.size:
             raise ValueError(f"limits of {len(data)} bytes")
-        version, schemes, books, locks, max_rungs, max_channel_rungs = _LIMITS.unpack(data)[:6]
-        chain, low, high, window, *rest = _LIMITS.unpack(data)[6:]
+        version, schemes, books, locks, seals, max_rungs, *rest = _LIMITS.unpack(data)
+        max_channel_rungs, chain, low, high, tokens, window, *rest = rest
         if version != 1:
             raise ValueError(f"limits of version {version}")
         if rest[3] > 1:
@@ -151,11 +164,13 @@ class PayeeLimits:
             schemes=frozenset(scheme for scheme in Scheme if schemes >> scheme.value & 1),
             max_books=books,
             max_locks=locks,
+            max_seals=seals,
             max_rungs=max_rungs,
             max_channel_rungs=max_channel_rungs,
             max_chain_length=chain,
             min_lock_amount=low,
             max_lock_amount=high,
+            max_lock_tokens=tokens,
             max_window=window,
             min_refund_delay_blocks=rest[0],
             max_refund_delay_blocks=rest[1],
@@ -183,18 +198,20 @@ def check_payee_delay(payee_delay_blocks: int, *, rules: DelayRules) -> None:
     )
 
 
-def exposure_msat(terms: BookTerms) -> Msat:
-    """What the units are worth that are served before they can be enforced, at most.
+def exposure(terms: BookTerms) -> int:
+    """What the units are worth that are served before they can be enforced, at most; in msat or
+    in tokens.
 
     Less than one lock and `window` units ("exposure rule"): a payer who leaves out the last
-    unit of lock 1 keeps them.
+    unit of lock 1 keeps them, and so does one whose lock 1 has a seal that its secret does not
+    open.
     """
-    return Msat(min(terms.units, terms.chain_length + terms.window) * terms.unit_value)
+    return min(terms.units, terms.chain_length + terms.window) * terms.unit_value
 
 
 def check_claim_cost(terms: BookTerms, *, feerate: FeeRate) -> None:
     """Claiming a lock, where each is claimed, must not eat it up. Raises `BookRefused`."""
-    if terms.scheme is Scheme.LADDER:
+    if terms.scheme is not Scheme.OUTPUTS:
         return
     cost = fee_for_weight(CLAIM_INPUT_WEIGHT, feerate)
     _require(
@@ -209,27 +226,31 @@ def rungs(terms: BookTerms) -> int:
 
 
 def check_book(
-    terms: BookTerms, *, limits: PayeeLimits, rules: DelayRules, payee_delay_blocks: int
+    terms: BookTerms,
+    *,
+    limits: PayeeLimits,
+    rules: DelayRules,
+    payee_delay_blocks: int,
+    contract_id: bytes | None = None,
 ) -> Settlement:
-    """Both parties check a proposal by the same rules. Raises `BookRefused`."""
+    """Both parties check a proposal by the same rules. Raises `BookRefused`.
+
+    `contract_id`: of the tokens in the channel, if there are any.
+    """
     check_payee_delay(payee_delay_blocks, rules=rules)
     settlement = Settlement.from_bytes(terms.settlement)
+    _require(terms.scheme in limits.schemes, f"scheme {terms.scheme.name.lower()} is not offered")
+    check_asset(terms)
     _require(
-        terms.scheme in limits.schemes and terms.scheme in SCHEMES,
-        f"scheme {terms.scheme.name.lower()} is not offered",
+        terms.asset in (SATS, contract_id), "the channel holds no tokens of the book's contract"
     )
-    _require(terms.asset == SATS, "only sats are offered")
-    most = min(limits.max_locks, MAX_OUTPUTS_LOCKS)
-    if terms.scheme is Scheme.LADDER:
-        most = min(limits.max_locks, limits.max_rungs)
+    most = _max_locks(terms.scheme, limits)
     _require(terms.locks <= most, f"{terms.locks} locks, at most {most} are possible")
     _within("chain length", terms.chain_length, 1, limits.max_chain_length)
-    _within(
-        "lock amount",
-        terms.lock_amount,
-        max(limits.min_lock_amount, MIN_LOCK_AMOUNT_SAT),
-        limits.max_lock_amount,
-    )
+    least, highest = max(limits.min_lock_amount, MIN_LOCK_AMOUNT_SAT), limits.max_lock_amount
+    if terms.asset != SATS:
+        least, highest = 1, limits.max_lock_tokens
+    _within("lock amount", terms.lock_amount, least, highest)
     _within("window", terms.window, 1, limits.max_window)
     _within(
         "refund delay",
@@ -245,6 +266,18 @@ def check_book(
     literal_allowed = rules.literal_allowed and terms.scheme is Scheme.OUTPUTS
     _require(literal_allowed or not settlement.literal, "claims without a signature")
     return settlement
+
+
+def _max_locks(scheme: Scheme, limits: PayeeLimits) -> int:
+    match scheme:
+        case Scheme.OUTPUTS:
+            return min(limits.max_locks, MAX_OUTPUTS_LOCKS)
+        case Scheme.SEALS:
+            return min(limits.max_seals, MAX_SEALS)
+        case Scheme.LADDER:
+            return limits.max_rungs
+        case _:
+            assert_never(scheme)
 
 
 def _within(what: str, value: int, low: int, high: int) -> None:

@@ -46,7 +46,7 @@ BookIdField = Annotated[bytes, Fixed(16)]
 
 _LOCKS_HEADER_SIZE = 2 + 32 + 16 + 4 + 2  # type, channel, book, first lock, data length
 MAX_LOCK_BYTES_PER_MESSAGE = (MAX_MESSAGE_SIZE - _LOCKS_HEADER_SIZE) // 64 * 64  # = 65,472
-"""2,046 locks of 32 bytes, or 1,023 of 64."""
+"""2,046 locks of 32 bytes, 1,023 of 64 or 682 of 96."""
 
 _SIGNATURES_HEADER_SIZE = (
     2 + 32 + 8 + 1 + 2 + 2 + 2
@@ -110,7 +110,7 @@ class LsfLocks(Message):
     first_lock: U32
     """From 1."""
     data: Annotated[bytes, PrefixedBytes()] = field(repr=False)
-    """Per lock `h_j` (32 bytes), for chains `h_j || a_j` (64)."""
+    """Per lock `h_j` (32 bytes), then `a_j` for chains, then `SecretSeal_j` for scheme seals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

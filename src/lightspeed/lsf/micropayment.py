@@ -19,14 +19,12 @@ from lightspeed.bitcoin import (
     FeeRate,
     PublicKey,
     TaprootOutput,
-    Tx,
-    TxIn,
     TxOut,
     fee_for_weight,
 )
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.weights import transaction_weight
-from lightspeed.lsf.child import P2A_SAT, LsfChild, LsfKey, child_witness_weight
+from lightspeed.lsf.child import P2A_SAT, LsfChild, LsfKey, build_child, child_witness_weight
 from lightspeed.lsf.scripts import SPLIT_LEAF
 from lightspeed.units import Sat
 
@@ -73,16 +71,13 @@ def build_micropayment(
 ) -> LsfChild:
     """`outputs` are those of the locks not settled in this commitment, ascending."""
     anchor = (TxOut(P2A_SAT, P2A_SCRIPT),) * with_p2a
-    tx = Tx(
-        version=TRUC_VERSION if with_p2a else 2,
-        inputs=(TxIn(frozen.outpoint(key), sequence=delay_blocks),),
-        outputs=(*outputs, *anchor),
-    )
-    return LsfChild(
+    return build_child(
+        frozen,
         key=key,
-        tx=tx,
         lsf=lsf,
         leaf=SPLIT_LEAF,
-        prevouts=(frozen.output(key),),
         payer=payer,
+        delay_blocks=delay_blocks,
+        version=TRUC_VERSION if with_p2a else 2,
+        outputs=(*outputs, *anchor),
     )

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from lightspeed.bitcoin import PublicKey, TaprootOutput, TxOut
-from lightspeed.channel.graph import Frozen, Output
+from lightspeed.bitcoin import TaprootOutput, TxOut
+from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
 from lightspeed.lsf.child import LsfChild, LsfKey, child_delay_blocks
 from lightspeed.lsf.claims import claim_spend, refund_spend
@@ -16,14 +16,12 @@ from lightspeed.lsf.micropayment import (
     build_micropayment,
     lsf_amount,
 )
-from lightspeed.lsf.scheme import LsfOnChain
+from lightspeed.lsf.scheme import LsfOnChain, lsf_by_secrets, publication_of
 from lightspeed.lsf.scripts import (
     claim_leaf,
     claim_output,
     literal_claim_leaf,
-    lsf_output,
     refund_leaf,
-    secret_leaf,
 )
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import Book
@@ -65,7 +63,7 @@ class OutputsBook:
     def claims(self) -> Sequence[TaprootOutput]:
         """The output of each lock in a child, from lock 1."""
         if not self._claims:
-            refund = self._refund_leaf(self.keys.payer)
+            refund = refund_leaf(self.keys.payer, refund_delay_blocks=self.refund_delay_blocks)
             self._claims.extend(
                 claim_output(self._claim_leaf(lock), refund=refund)
                 for lock in range(1, self.locks + 1)
@@ -99,20 +97,12 @@ class OutputsBook:
             payee_delay_blocks=self.payee_delay_blocks,
         )
 
+    def tokens(self, *, settled: int) -> int:
+        return 0
+
     def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """The output on one commitment. At least one lock is not settled."""
-        split = secret_leaf(
-            self.book.lock_hash(settled + 1),
-            payer=keys.payer,
-            payee=keys.payee,
-            delay_blocks=self._delay_blocks(whose),
-        )
-        return lsf_output(keys.revocation, spending=[split], refund=self._refund_leaf(keys.payer))
-
-    def output(self, keys: LsfKeys, *, whose: Party, settled: int) -> Output:
-        """For the commitment's graph."""
-        script = self.lsf(keys, whose=whose, settled=settled).script
-        return Output(self.key, TxOut(self.amount_sat(settled=settled), script))
+        return lsf_by_secrets(self, keys, whose=whose, locks=(settled + 1,))
 
     def child(self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int) -> LsfChild:
         """The micropayment transaction on a frozen commitment."""
@@ -120,7 +110,7 @@ class OutputsBook:
             frozen,
             key=self.key,
             lsf=self.lsf(keys, whose=whose, settled=settled),
-            delay_blocks=self._delay_blocks(whose),
+            delay_blocks=child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks),
             outputs=[TxOut(self.lock_amount_sat, claim.script) for claim in self.claims[settled:]],
             with_p2a=self.with_p2a,
             payer=keys.payer,
@@ -141,16 +131,7 @@ class OutputsBook:
         if secret is None or not lsf.signatures:
             return None
         child = self._child_on_chain(lsf)
-        if lsf.late:
-            child = child.late(self.payee_delay_blocks)
-        (payer_signature,) = lsf.signatures
-        tx = child.completed(
-            payer_signature=payer_signature,
-            payee_signature=child.sign(lsf.lsf_secret),
-            secret=secret,
-        )
-        height = lsf.confirmed_height + child.tx.inputs[0].sequence
-        return Publication(tx=tx, purpose="micropayments", mature_height=height)
+        return publication_of(self, lsf, child, secret=secret, purpose="micropayments")
 
     def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Claims of what was paid."""
@@ -193,15 +174,9 @@ class OutputsBook:
             if child.tx.outpoint(lock - lsf.settled - 1) not in lsf.spends:
                 yield lock
 
-    def _delay_blocks(self, whose: Party) -> int:
-        return child_delay_blocks(whose, payee_delay_blocks=self.payee_delay_blocks)
-
     # --- scripts -----------------------------------------------------------------------
     def _claim_leaf(self, lock: int) -> bytes:
         lock_hash = self.book.lock_hash(lock)
         if self.settlement.literal:
             return literal_claim_leaf(lock_hash)
         return claim_leaf(lock_hash, payee=self.keys.payee)
-
-    def _refund_leaf(self, payer: PublicKey) -> bytes:
-        return refund_leaf(payer, refund_delay_blocks=self.refund_delay_blocks)

@@ -5,16 +5,15 @@
                            <- lsf_accept or lsf_reject
 
 One proposal waits per channel. After a reconnection the payer says it again, the same bytes,
-unless it was answered; the payee answers a repetition in the same way. With a new proposal both
-forget a book that was accepted and whose `lsf_open` was not said: no commitment knows it.
+unless it was answered; the payee answers a repetition in the same way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import FeeRate
 from lightspeed.channel.config import ChannelConfig
-from lightspeed.channel.effects import Effect, Notify, Put, Send
+from lightspeed.channel.effects import Effect, Notify, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, ExtensionStep
 from lightspeed.channel.phases import Link, Phase
@@ -23,11 +22,10 @@ from lightspeed.channel.turn import Turn
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
-from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure_msat, rungs
+from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure, rungs
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
-    LsfOpen,
     LsfPropose,
     LsfReject,
     Party,
@@ -36,8 +34,7 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.state import LsfState, forget_book, store_book
-from lightspeed.lsf.updates import content_of
-from lightspeed.payment import Book, BookTerms, TermsError
+from lightspeed.payment import SATS, Book, BookTerms, TermsError
 from lightspeed.units import Msat, Sat, msat_to_sat_floor, sat_to_msat
 from lightspeed.wire import printable
 
@@ -61,6 +58,8 @@ class Proposals:
     """As a payee it accepts books for these only."""
     max_exposure_sat: Sat
     """What a payee may lose to one channel, by the exposure rule of each of its books."""
+    max_exposure_tokens: int
+    """The same of its books in tokens."""
     claim_feerate: Callable[[], FeeRate]
     """The current fee rate: locks have to be worth claiming at it."""
 
@@ -72,14 +71,13 @@ class Proposals:
             if turn.state.phase is not Phase.NORMAL:
                 raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
             view = turn.view()
-            state, forgotten = _without_unopened(view, state, besides=book.book_id)
             self._check_proposable(view, state, book)
             delay = payee_delay_blocks(view.config, state.parameters.holder)
             up = turn.state.session.link is Link.UP
             return ExtensionStep(
                 state=replace(state, proposed=book),
                 effects=_say(book) if up else (),
-                puts=(*forgotten, store_book(book, payee_delay_blocks=delay)),
+                puts=(store_book(book, payee_delay_blocks=delay),),
             )
 
         return act
@@ -132,11 +130,7 @@ class Proposals:
             raise ChannelViolation("lsf_propose to the payer")
         if state.locks is not None:
             raise ChannelViolation("a second proposal while one is arriving")
-        state, forgotten = _without_unopened(view, state, besides=message.book_id)
-        step = self._judge(view, replace(state, ignored=None), message)
-        return replace(step, puts=(*forgotten, *step.puts))
-
-    def _judge(self, view: ChannelView, state: LsfState, message: LsfPropose) -> Step:
+        state = replace(state, ignored=None)
         if state.rejected is not None and state.rejected.book_id == message.book_id:
             return self._reject(state, state.rejected)
         try:
@@ -165,14 +159,15 @@ class Proposals:
         foreign = [origin for origin in terms.origins if origin not in self.origins]
         if foreign:
             raise BookRefused(RejectReason.ORIGIN, f"{foreign[0]} is not served here")
-        known = [book.book.terms for book in state.live_books]
-        exposure = Msat(sum(map(exposure_msat, [*known, terms])))
-        if exposure > sat_to_msat(self.max_exposure_sat):
-            raise BookRefused(
-                RejectReason.POLICY,
-                f"units of {msat_to_sat_floor(exposure)} sat could be served without being "
-                f"enforced, {self.max_exposure_sat} sat are allowed in a channel",
-            )
+        self._check_exposure([*(book.book.terms for book in state.live_books), terms])
+
+    def _check_exposure(self, books: Sequence[BookTerms]) -> None:
+        msat = Msat(sum(exposure(terms) for terms in books if terms.asset == SATS))
+        if msat > sat_to_msat(self.max_exposure_sat):
+            raise _exposed(msat_to_sat_floor(msat), self.max_exposure_sat, "sat")
+        tokens = sum(exposure(terms) for terms in books if terms.asset != SATS)
+        if tokens > self.max_exposure_tokens:
+            raise _exposed(tokens, self.max_exposure_tokens, "tokens")
 
     def receive_locks(self, view: ChannelView, state: LsfState, message: LsfLocks) -> Step:
         """The next locks; with the last of them the proposal is answered."""
@@ -230,27 +225,6 @@ class Proposals:
         )
 
 
-def _without_unopened(
-    view: ChannelView, state: LsfState, *, besides: bytes
-) -> tuple[LsfState, tuple[Put, ...]]:
-    """Forgets accepted books, but this one, that are not open and are not being opened.
-
-    Both sides do so at the same place of what the payer says: `lsf_open` comes before what is
-    said behind it, also when it is said again after a reconnection.
-    """
-    under_way = {update.book_id for update in view.updates if isinstance(update, LsfOpen)}
-    content = content_of(view.base)
-    unopened = {
-        book.book.book_id
-        for book in state.live_books
-        if book.book.book_id not in under_way and content.find(book.book.book_id) is None
-    } - {besides}
-    if not unopened:
-        return state, ()
-    books = {book_id: book for book_id, book in state.books.items() if book_id not in unopened}
-    return replace(state, books=books), tuple(map(forget_book, unopened))
-
-
 def _check_room(state: LsfState, terms: BookTerms) -> None:
     """Raises `BookRefused` when the channel has too many books or rungs already."""
     limits, live = state.parameters.limits, [book.book.terms for book in state.live_books]
@@ -262,6 +236,14 @@ def _check_room(state: LsfState, terms: BookTerms) -> None:
             RejectReason.POLICY,
             f"{total} rungs in the channel, at most {limits.max_channel_rungs} are possible",
         )
+
+
+def _exposed(amount: int, allowed: int, unit: str) -> BookRefused:
+    return BookRefused(
+        RejectReason.POLICY,
+        f"units of {amount} {unit} could be served without being enforced, "
+        f"{allowed} {unit} are allowed in a channel",
+    )
 
 
 def _say(book: Book) -> tuple[Effect, ...]:

@@ -16,7 +16,7 @@ from lightspeed.bitcoin import PrivateKey
 from lightspeed.channel.extension import ChannelView, CommitmentContext
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.keys import derive_revocation_private_key
-from lightspeed.channel.onchain import Facts, Remedy, Sweep
+from lightspeed.channel.onchain import Facts, Remedy, Sweep, commitment_history
 from lightspeed.lsf.children import (
     EXTENSION_NAME,
     broadcasting_party,
@@ -47,9 +47,12 @@ def resolve(
     basepoint_secret = view.signer.secrets.extension_secret(EXTENSION_NAME)
     whose = broadcasting_party(state, context)
     kept = signatures_by_book(state, content, child_signatures, whose=whose)
-    with_late = has_late_children(state, whose)
-    late = facts.for_tower and whose is Party.PAYER
     for open_book, signatures in zip(content.books, kept, strict=True):
+        book = state.books[open_book.book_id]
+        if facts.for_tower and book.tokens(settled=open_book.settled):
+            continue  # what it took would be sats, and the tokens burnt
+        with_late = has_late_children(state, book, whose)
+        late = facts.for_tower and whose is Party.PAYER
         at_once = len(signatures) // 2 if with_late else len(signatures)
         lsf = LsfOnChain(
             frozen=frozen,
@@ -64,7 +67,6 @@ def resolve(
             lock_secrets=facts.lock_secrets.get(open_book.book_id, {}),
             spends=facts.spends,
         )
-        book = state.books[open_book.book_id]
         yield from _remedies(book, lsf, holder=state.parameters.holder, view=view, facts=facts)
 
 
@@ -98,7 +100,12 @@ def _penalty(book: SchemeBook, lsf: LsfOnChain, revocation: PrivateKey) -> Sweep
         settled=lsf.settled,
         revocation=revocation,
     )
-    return Sweep(spend=spend, purpose="LSF penalty", mature_height=lsf.confirmed_height)
+    return Sweep(
+        spend=spend,
+        purpose="LSF penalty",
+        mature_height=lsf.confirmed_height,
+        history=commitment_history(lsf.frozen) if spend.tokens else (),
+    )
 
 
 def _refund(book: SchemeBook, lsf: LsfOnChain) -> Sweep:
@@ -111,4 +118,9 @@ def _refund(book: SchemeBook, lsf: LsfOnChain) -> Sweep:
         payer=lsf.lsf_secret,
     )
     height = lsf.confirmed_height + spend.sequence
-    return Sweep(spend=spend, purpose="LSF refund", mature_height=height)
+    return Sweep(
+        spend=spend,
+        purpose="LSF refund",
+        mature_height=height,
+        history=commitment_history(lsf.frozen) if spend.tokens else (),
+    )

@@ -1,19 +1,20 @@
 """What every scheme does: a book as outputs of commitments and as transactions that spend them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lightspeed.bitcoin import OutPoint, PrivateKey, TaprootOutput
+from lightspeed.bitcoin import OutPoint, PrivateKey, TaprootOutput, TxOut
 from lightspeed.channel.graph import Frozen, Output
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
-from lightspeed.lsf.child import LsfChild, LsfKey
+from lightspeed.lsf.child import LsfChild, LsfKey, child_delay_blocks
 from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
+from lightspeed.lsf.scripts import lsf_output, refund_leaf, secret_leaf
 from lightspeed.payment import Book
 from lightspeed.units import Sat
 
-__all__ = ["LsfOnChain", "SchemeBook"]
+__all__ = ["LsfOnChain", "SchemeBook", "graph_output", "lsf_by_secrets", "publication_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class LsfOnChain:
     """Payee: the payer's for `children` (or the late ones), in their order; empty if it holds
     none."""
     lock_secrets: Mapping[int, bytes] = field(repr=False)
-    """Payee: lock -> secret, as far as they were paid."""
+    """Lock -> secret: payee's as far as they were paid; payer's all, which scheme seals needs."""
     spends: Mapping[OutPoint, SpentOnChain] = field(repr=False)
     late: bool = False
     """Payee: is the child to publish the late one?"""
@@ -62,13 +63,13 @@ class SchemeBook(Protocol):
 
     def amount_sat(self, *, settled: int) -> Sat:
         """What the LSF holds, the same on both commitments; it only falls as locks are settled,
-        and by at least `lock_amount` for each."""
+        by at least `lock_amount` for each if that is in sats."""
+
+    def tokens(self, *, settled: int) -> int:
+        """What the LSF holds besides; 0 for a book in sats."""
 
     def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """The output on one commitment. Its last leaf is the refund."""
-
-    def output(self, keys: LsfKeys, *, whose: Party, settled: int) -> Output:
-        """For the commitment's graph."""
 
     def child_count(self, *, settled: int) -> int:
         """How many `children` there are, without building them."""
@@ -86,3 +87,45 @@ class SchemeBook(Protocol):
 
     def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Out of what spent the LSF, if that is a child."""
+
+
+def graph_output(book: SchemeBook, keys: LsfKeys, *, whose: Party, settled: int) -> Output:
+    """For the commitment's graph."""
+    script = book.lsf(keys, whose=whose, settled=settled).script
+    return Output(
+        book.key,
+        TxOut(book.amount_sat(settled=settled), script),
+        tokens=book.tokens(settled=settled),
+    )
+
+
+def lsf_by_secrets(
+    book: SchemeBook, keys: LsfKeys, *, whose: Party, locks: Iterable[int]
+) -> TaprootOutput:
+    """An LSF with a leaf for the secret of each of `locks`, in this order."""
+    delay = child_delay_blocks(whose, payee_delay_blocks=book.payee_delay_blocks)
+    spending = [
+        secret_leaf(
+            book.book.lock_hash(lock), payer=keys.payer, payee=keys.payee, delay_blocks=delay
+        )
+        for lock in locks
+    ]
+    refund = refund_leaf(keys.payer, refund_delay_blocks=book.refund_delay_blocks)
+    return lsf_output(keys.revocation, spending=spending, refund=refund)
+
+
+def publication_of(
+    book: SchemeBook, lsf: LsfOnChain, child: LsfChild, *, secret: bytes, purpose: str
+) -> Publication:
+    """The payee completes `child`; leaf n of an LSF is what the payer's signature n is for."""
+    if lsf.late:
+        child = child.late(book.payee_delay_blocks)
+    tx = child.completed(
+        payer_signature=lsf.signatures[child.leaf],
+        payee_signature=child.sign(lsf.lsf_secret),
+        secret=secret,
+    )
+    height = lsf.confirmed_height + child.tx.inputs[0].sequence
+    return Publication(
+        tx=tx, purpose=purpose, mature_height=height, history=child.history(lsf.frozen)
+    )

@@ -30,6 +30,7 @@ __all__ = [
     "claim_output",
     "literal_claim_leaf",
     "lsf_output",
+    "payee_leaf",
     "refund_leaf",
     "secret_leaf",
 ]
@@ -82,6 +83,11 @@ def claim_leaf(lock_hash: bytes, *, payee: PublicKey) -> bytes:
     return script(*_with_secret(lock_hash), Op.OP_EQUALVERIFY, payee.x_only, Op.OP_CHECKSIG)
 
 
+def payee_leaf(payee: PublicKey) -> bytes:
+    """Spends the output of all locks, in scheme seals, by the payee's signature. 34 bytes."""
+    return script(payee.x_only, Op.OP_CHECKSIG)
+
+
 def literal_claim_leaf(lock_hash: bytes) -> bytes:
     """Paper 2.1.1 to the letter: the secret alone spends. 39 bytes.
 
@@ -101,5 +107,5 @@ def lsf_output(revocation: PublicKey, *, spending: Sequence[bytes], refund: byte
 
 
 def claim_output(claim: bytes, *, refund: bytes) -> TaprootOutput:
-    """The output of one lock in a micropayment transaction."""
+    """The output of one lock in a micropayment transaction; in scheme seals that of all."""
     return TaprootOutput(NUMS_H, balanced_tree((claim, refund)))

@@ -120,7 +120,9 @@ class LsfState:
 def store_book(book: Book, *, payee_delay_blocks: int) -> Put:
     terms = book.terms.to_bytes()
     head = _BOOK_HEAD.pack(_VERSION, book.channel_id, payee_delay_blocks, len(terms))
-    return Put(BOOK_TABLE, book.book_id, head + terms + book.lock_hashes + book.anchors)
+    return Put(
+        BOOK_TABLE, book.book_id, head + terms + book.lock_hashes + book.anchors + book.seals
+    )
 
 
 def forget_book(book_id: bytes) -> Put:
@@ -136,12 +138,14 @@ def _read_book(book_id: bytes, lookup: Lookup) -> tuple[Book, int]:
         version, channel_id, payee_delay_blocks, size = _BOOK_HEAD.unpack(record[: _BOOK_HEAD.size])
         terms = BookTerms.from_bytes(record[_BOOK_HEAD.size : _BOOK_HEAD.size + size])
         locks = record[_BOOK_HEAD.size + size :]
-        hashes_size = terms.locks * ELEMENT_SIZE
+        hashes_end = terms.locks * ELEMENT_SIZE
+        anchors_end = hashes_end * (2 if terms.chain_length > 1 else 1)
         book = Book(
             channel_id=channel_id,
             terms=terms,
-            lock_hashes=locks[:hashes_size],
-            anchors=locks[hashes_size:],
+            lock_hashes=locks[:hashes_end],
+            anchors=locks[hashes_end:anchors_end],
+            seals=locks[anchors_end:],
         )
     except (struct.error, ValueError) as error:
         raise StateError(f"the record of book {book_id.hex()} does not parse") from error

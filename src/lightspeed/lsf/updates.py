@@ -5,10 +5,13 @@
     lsf_settle   payee   what the child no longer needs   the locks
     lsf_close    payee   the rest of the LSF              the units that were paid
 
+Of a book in tokens these are tokens, beside the sats of the LSF, which are the payer's.
+
 A settle or a close refers to a book that is irrevocably open and of which no other update is
 under way: what it moves follows from the book and from itself, whatever crosses it.
 """
 
+from dataclasses import dataclass
 from typing import assert_never
 
 from lightspeed.bitcoin import FeeRate
@@ -31,8 +34,16 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.scripts import LSF_OUTPUT_WEIGHT
 from lightspeed.lsf.state import LsfContent, LsfState, OpenBook
-from lightspeed.payment import ProofRefused, Scheme, check_final, check_secret, final_units
-from lightspeed.units import Sat, msat_to_sat_floor, sat_to_msat
+from lightspeed.payment import (
+    SATS,
+    BookTerms,
+    ProofRefused,
+    Scheme,
+    check_final,
+    check_secret,
+    final_units,
+)
+from lightspeed.units import msat_to_sat_floor, sat_to_msat
 
 __all__ = ["LsfUpdate", "apply", "check", "check_sheet", "committed", "content_of"]
 
@@ -159,24 +170,51 @@ def apply(state: LsfState, content: LsfContent, update: LsfUpdate) -> ContentCha
     terms = book.book.terms
     match update:
         case LsfOpen():
-            opened = content.with_opened(update.book_id)
-            price_msat = sat_to_msat(book.amount_sat(settled=0))
-            return _change(state, opened, payer_msat=-price_msat, payee_msat=0)
+            freed = -_held(book, settled=0)
+            after, paid = content.with_opened(update.book_id), _NOTHING
         case LsfSettle():
             settled = _settled_before(content, update).settled
-            rest_sat = book.amount_sat(settled=update.last_lock)
-            freed_msat = sat_to_msat(book.amount_sat(settled=settled)) - sat_to_msat(rest_sat)
-            paid_msat = (update.last_lock - settled) * sat_to_msat(Sat(terms.lock_amount))
-            after = content.with_settled(update.book_id, update.last_lock)
+            freed = _held(book, settled=settled) - _held(book, settled=update.last_lock)
+            units = (update.last_lock - settled) * terms.chain_length
+            after, paid = (
+                content.with_settled(update.book_id, update.last_lock),
+                _worth(terms, units),
+            )
         case LsfClose():
             settled = _settled_before(content, update).settled
-            freed_msat = sat_to_msat(book.amount_sat(settled=settled))
+            freed = _held(book, settled=settled)
             units = final_units(terms, update.elements, settled_locks=settled)
-            paid_msat = units * terms.unit_value
-            after = content.without(update.book_id)
+            after, paid = content.without(update.book_id), _worth(terms, units)
         case _:
             assert_never(update)
-    return _change(state, after, payer_msat=freed_msat - paid_msat, payee_msat=paid_msat)
+    return _change(state, after, payer=freed - paid, payee=paid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """What moves."""
+
+    msat: int = 0
+    tokens: int = 0
+
+    def __neg__(self) -> "_Value":
+        return _Value(-self.msat, -self.tokens)
+
+    def __sub__(self, other: "_Value") -> "_Value":
+        return _Value(self.msat - other.msat, self.tokens - other.tokens)
+
+
+_NOTHING = _Value()
+
+
+def _held(book: SchemeBook, *, settled: int) -> _Value:
+    """By the LSF."""
+    return _Value(sat_to_msat(book.amount_sat(settled=settled)), book.tokens(settled=settled))
+
+
+def _worth(terms: BookTerms, units: int) -> _Value:
+    value = units * terms.unit_value
+    return _Value(msat=value) if terms.asset == SATS else _Value(tokens=value)
 
 
 def _settled_before(content: LsfContent, update: LsfSettle | LsfClose) -> OpenBook:
@@ -187,11 +225,17 @@ def _settled_before(content: LsfContent, update: LsfSettle | LsfClose) -> OpenBo
 
 
 def _change(
-    state: LsfState, content: LsfContent, *, payer_msat: int, payee_msat: int
+    state: LsfState, content: LsfContent, *, payer: _Value, payee: _Value
 ) -> ContentChange[LsfContent]:
-    if state.parameters.holder is Party.PAYER:
-        return ContentChange(content=content, holder_msat=payer_msat, counterparty_msat=payee_msat)
-    return ContentChange(content=content, holder_msat=payee_msat, counterparty_msat=payer_msat)
+    holder_is_payer = state.parameters.holder is Party.PAYER
+    holder, counterparty = (payer, payee) if holder_is_payer else (payee, payer)
+    return ContentChange(
+        content=content,
+        holder_msat=holder.msat,
+        counterparty_msat=counterparty.msat,
+        holder_tokens=holder.tokens,
+        counterparty_tokens=counterparty.tokens,
+    )
 
 
 def committed(state: LsfState, update: LsfUpdate) -> ExtensionStep[LsfState]:
