@@ -1,7 +1,7 @@
 """Two channels without a network: every message goes through its wire form."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from lightspeed.channel import (
     Effect,
     Extensions,
     Notify,
+    Opening,
     OpeningTerms,
     Persist,
     Send,
@@ -142,6 +143,8 @@ class Pair:
         assert theirs is not None
         assert ours.state.base.holder_msat == theirs.state.base.counterparty_msat
         assert ours.state.base.counterparty_msat == theirs.state.base.holder_msat
+        assert ours.state.base.holder_tokens == theirs.state.base.counterparty_tokens
+        assert ours.state.base.counterparty_tokens == theirs.state.base.holder_tokens
         for a, b in ((ours, theirs), (theirs, ours)):
             (seen,) = b.counterparty_commitments()
             assert a.holder_commitment().frozen == seen.frozen
@@ -157,8 +160,12 @@ def open_pair(
     fundee_terms: OpeningTerms | None = None,
     funding: OutPoint = FUNDING,
     feerate_per_kw: int = FEERATE_PER_KW,
+    know_funding: Callable[[Opening], Opening] = lambda opening: opening,
 ) -> Pair:
-    """A channel opened message by message, confirmed, and ready."""
+    """A channel opened message by message, confirmed, and ready.
+
+    `know_funding` is what either side learns before the first commitments.
+    """
     funder = Node(
         "funder", Signer(ChannelSecrets.derive(sha256(b"a"))), Extensions(funder_extensions)
     )
@@ -184,10 +191,13 @@ def open_pair(
     )
     acceptance = accepted(opening, accept_channel, extensions=funder.extensions)
     opening, funding_created = funded(
-        acceptance.opening, funding, signer=funder.signer, extensions=funder.extensions
+        know_funding(acceptance.opening),
+        funding,
+        signer=funder.signer,
+        extensions=funder.extensions,
     )
     fundee_state, funding_signed = receive_funding_created(
-        accepting, funding_created, signer=fundee.signer, extensions=fundee.extensions
+        know_funding(accepting), funding_created, signer=fundee.signer, extensions=fundee.extensions
     )
     funder_state = receive_funding_signed(
         opening, funding_signed, signer=funder.signer, extensions=funder.extensions

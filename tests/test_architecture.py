@@ -16,6 +16,7 @@ LAYERS = (
     ("http",),
     ("node",),
     ("lsf",),
+    ("colour",),
     ("channel",),
     ("wire",),
     ("rgb",),
@@ -28,7 +29,7 @@ LAYERS = (
 FLOOR = frozenset({"errors", "units", "tagged"})
 """Modules below all packages."""
 
-PURE_PACKAGES = frozenset({"lsf", "channel", "rgb", "bitcoin", "payment", "wire"})
+PURE_PACKAGES = frozenset({"lsf", "colour", "channel", "rgb", "bitcoin", "payment", "wire"})
 EDGES = frozenset({"wire/peer.py"})
 """Modules of pure packages that talk to the world."""
 

@@ -77,11 +77,11 @@ def add_update(turn: Turn, sender: Side, update: Message) -> None:
                 sender,
                 update,
             )
-    before_msat = turn.sheet(_everything(turn)).balance_msat(sender)
+    before = turn.sheet(_everything(turn))
     turn.append_update(sender, update)
     if isinstance(update, UpdateAddHtlc):
         _count_htlc(turn, sender)
-    _check_next_commitments(turn, sender, update, before_msat=before_msat)
+    _check_next_commitments(turn, sender, update, before=before)
 
 
 def _everything(turn: Turn) -> Included:
@@ -156,14 +156,15 @@ def _check_fee_update(turn: Turn, sender: Side, update: UpdateFee) -> None:
         raise ChannelViolation(f"{pending} fee updates wait for a commitment already")
 
 
-def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before_msat: int) -> None:
+def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before: Sheet) -> None:
     """The commitments that will include the update: can everybody pay what they have to?
 
-    `before_msat` is the sender's balance without the update: who takes nothing out of it
-    (removes an HTLC, settles) owes nobody a reserve.
+    `before` is without the update: who takes nothing out of its balance (removes an HTLC,
+    settles) owes nobody a reserve.
     """
-    config = turn.state.config
-    spends = turn.sheet(_everything(turn)).balance_msat(sender) < before_msat
+    config, after = turn.state.config, turn.sheet(_everything(turn))
+    spends = after.balance_msat(sender) < before.balance_msat(sender)
+    costs = spends or after.tokens(sender) < before.tokens(sender)
     reserve_sat = config.side(sender.other).channel_reserve_sat
     for broadcaster in Side:
         included = (
@@ -178,7 +179,7 @@ def _check_next_commitments(turn: Turn, sender: Side, update: Message, *, before
                 sheet,
                 broadcaster,
                 extension_weight=weight,
-                careful=spends and sender is Side.HOLDER,
+                careful=costs and sender is Side.HOLDER,
             )
         if isinstance(update, UpdateAddHtlc | UpdateFee):
             _check_dust(turn, sheet, broadcaster, sender=sender, update=update)

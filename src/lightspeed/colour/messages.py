@@ -1,0 +1,159 @@
+"""The messages of the colouring extension: odd types, refused unless it was negotiated."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Annotated, ClassVar
+
+from lightspeed.rgb import Opout
+from lightspeed.wire import (
+    MAX_MESSAGE_SIZE,
+    U8,
+    U32,
+    U64,
+    Bytes32,
+    EncodeError,
+    Message,
+    PrefixedBytes,
+    Reader,
+)
+
+__all__ = [
+    "COLOUR_MESSAGES",
+    "MAX_CONSIGNMENT_BYTES_PER_MESSAGE",
+    "OpoutField",
+    "RefusedSubject",
+    "RgbAdmit",
+    "RgbAsk",
+    "RgbConsignment",
+    "RgbDeposit",
+    "RgbOffer",
+    "RgbRefuse",
+    "RgbTrade",
+]
+
+_CONSIGNMENT_HEADER_SIZE = 2 + 32 + 4 + 4 + 2  # type, channel, total, offset, data length
+MAX_CONSIGNMENT_BYTES_PER_MESSAGE = MAX_MESSAGE_SIZE - _CONSIGNMENT_HEADER_SIZE  # = 65,491
+
+_OPOUT_SIZE = 32 + 2 + 2  # operation, type, number
+
+
+@dataclass(frozen=True, slots=True)
+class OpoutField:
+    """36 bytes as RGB writes them: its two numbers are little endian."""
+
+    def check(self, value: Opout) -> None:
+        if not isinstance(value, Opout):
+            raise EncodeError("an opout expected")
+
+    def read(self, reader: Reader) -> Opout:
+        data = reader.take(_OPOUT_SIZE)
+        kind, number = data[32:34], data[34:]
+        return Opout(data[:32], int.from_bytes(kind, "little"), int.from_bytes(number, "little"))
+
+    def write(self, value: Opout) -> bytes:
+        return value.serialize()
+
+
+class RefusedSubject(IntEnum):
+    """What an `rgb_refuse` answers."""
+
+    ASK = 0
+    CONSIGNMENT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbConsignment(Message):
+    """The next bytes of a consignment, in order and without gaps.
+
+    While a channel is opened, the opener's for the tokens on the funding output, under the
+    temporary channel id and before `funding_created`. Afterwards a depositor's.
+    """
+
+    TYPE: ClassVar[int] = 39101
+
+    channel_id: Bytes32
+    total: U32
+    """Bytes of the whole consignment."""
+    offset: U32
+    """Of the first byte of this message."""
+    data: Annotated[bytes, PrefixedBytes()] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbAsk(Message):
+    """Buyer: asks for an offer of so many tokens. It voids the offer before."""
+
+    TYPE: ClassVar[int] = 39103
+
+    channel_id: Bytes32
+    tokens: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbOffer(Message):
+    """Seller, in answer to `rgb_ask`: it stands until it is taken or the buyer asks again."""
+
+    TYPE: ClassVar[int] = 39105
+
+    channel_id: Bytes32
+    offer: U64
+    """The seller's offers of this channel, numbered from 1."""
+    tokens: U64
+    price_msat: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbTrade(Message):
+    """Buyer: an update that takes the standing offer. The price moves one way, tokens the other."""
+
+    TYPE: ClassVar[int] = 39107
+
+    channel_id: Bytes32
+    offer: U64
+    tokens: U64
+    price_msat: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbAdmit(Message):
+    """The depositor's consignment is valid and deep enough: the allocation may be deposited."""
+
+    TYPE: ClassVar[int] = 39109
+
+    channel_id: Bytes32
+    opout: Annotated[Opout, OpoutField()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbDeposit(Message):
+    """Depositor: an update that adds an admitted allocation to the inputs and to its tokens."""
+
+    TYPE: ClassVar[int] = 39111
+
+    channel_id: Bytes32
+    opout: Annotated[Opout, OpoutField()]
+    amount: U64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RgbRefuse(Message):
+    """No offer, or no admission."""
+
+    TYPE: ClassVar[int] = 39113
+
+    channel_id: Bytes32
+    subject: U8
+    """A `RefusedSubject`."""
+    text: Annotated[bytes, PrefixedBytes()] = b""
+    """For people. To be made printable before it is shown."""
+
+
+COLOUR_MESSAGES: tuple[type[Message], ...] = (
+    RgbConsignment,
+    RgbAsk,
+    RgbOffer,
+    RgbTrade,
+    RgbAdmit,
+    RgbDeposit,
+    RgbRefuse,
+)
