@@ -13,11 +13,13 @@ from lightspeed.lsf import (
     BookRejected,
     LsfAccept,
     LsfLocks,
+    LsfOpen,
     LsfPropose,
     LsfReject,
     PayeeLimits,
     RejectReason,
     accepted_books,
+    usable_books,
 )
 from lightspeed.lsf.collect import lock_messages
 from lightspeed.payment import Book, BookTerms, Scheme
@@ -317,3 +319,63 @@ def test_a_channel_that_has_failed_takes_no_proposal() -> None:
     payer.run(channel_of(payer).fail("test", at_fault=Side.HOLDER))
     with pytest.raises(ChannelRefusal, match="the channel is failed"):
         propose_book(pair, secret_book(pair).book)
+
+
+# --- books that are never opened ------------------------------------------------------------
+
+
+def reconnect(pair: Pair) -> None:
+    """Both sides are killed, and start again."""
+    pair.disconnect()
+    for node in (pair.funder, pair.fundee):
+        node.restart()
+    pair.reconnect()
+    pair.settle()
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_new_proposal_takes_the_place_of_a_book_that_was_not_opened(refused: bool) -> None:
+    """Whatever comes of the new one; its slot, its exposure and its record are free."""
+    pair = open_lsf_pair(limits=PayeeLimits(max_books=1), claim_feerate=500)
+    first, second = (secret_book(pair, seed=seed).book for seed in (b"1", b"2"))
+    propose_book(pair, first)
+    pair.settle()
+    payer, payee = payer_of(pair), payee_of(pair)
+    if refused:
+        payee.extensions = open_lsf_pair(claim_feerate=1_000).fundee.extensions
+        reconnect(pair)
+    propose_book(pair, second)
+    pair.settle()
+    reconnect(pair)
+    for node in (payer, payee):
+        assert accepted_books(channel_of(node)) == (() if refused else (second,))
+        assert (BOOK_TABLE, first.book_id) not in node.store
+    with pytest.raises(ChannelViolation, match="not accepted"):
+        channel_of(payee).receive(LsfOpen(channel_id=first.channel_id, book_id=first.book_id))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("break_after", range(12))
+def test_a_book_that_is_being_opened_keeps_its_place(break_after: int, signed: bool) -> None:
+    """Its `lsf_open` comes first, wherever the connection breaks: both sides forget nothing."""
+    pair = open_lsf_pair()
+    first, second = (secret_book(pair, seed=seed).book for seed in (b"1", b"2"))
+    propose_book(pair, first)
+    pair.settle()
+    payer, payee = payer_of(pair), payee_of(pair)
+    channel = channel_of(payer)
+    payer.run(channel.propose(LsfOpen(channel_id=channel.channel_id, book_id=first.book_id)))
+    if signed:
+        payer.run(channel.commit())
+    propose_book(pair, second)
+    for _ in range(break_after):
+        speaker = next((node for node in (payer, payee) if node.sent), None)
+        if speaker is not None:
+            pair.deliver(speaker)
+    reconnect(pair)
+    payer.run(channel_of(payer).commit())
+    pair.settle()
+    pair.check_mirrored()
+    for node in (payer, payee):
+        assert usable_books(channel_of(node)) == (first,)
+        assert accepted_books(channel_of(node)) == (second,)

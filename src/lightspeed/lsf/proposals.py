@@ -5,7 +5,8 @@
                            <- lsf_accept or lsf_reject
 
 One proposal waits per channel. After a reconnection the payer says it again, the same bytes,
-unless it was answered; the payee answers a repetition in the same way.
+unless it was answered; the payee answers a repetition in the same way. With a new proposal both
+forget a book that was accepted and whose `lsf_open` was not said: no commitment knows it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import FeeRate
 from lightspeed.channel.config import ChannelConfig
-from lightspeed.channel.effects import Effect, Notify, Send
+from lightspeed.channel.effects import Effect, Notify, Put, Send
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.extension import ChannelView, ExtensionStep
 from lightspeed.channel.phases import Link, Phase
@@ -26,6 +27,7 @@ from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, expo
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
+    LsfOpen,
     LsfPropose,
     LsfReject,
     Party,
@@ -34,6 +36,7 @@ from lightspeed.lsf.messages import (
 from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.state import LsfState, forget_book, store_book
+from lightspeed.lsf.updates import content_of
 from lightspeed.payment import SATS, Book, BookTerms, TermsError
 from lightspeed.units import Msat, Sat, msat_to_sat_floor, sat_to_msat
 from lightspeed.wire import printable
@@ -71,13 +74,14 @@ class Proposals:
             if turn.state.phase is not Phase.NORMAL:
                 raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
             view = turn.view()
+            state, forgotten = _without_unopened(view, state, besides=book.book_id)
             self._check_proposable(view, state, book)
             delay = payee_delay_blocks(view.config, state.parameters.holder)
             up = turn.state.session.link is Link.UP
             return ExtensionStep(
                 state=replace(state, proposed=book),
                 effects=_say(book) if up else (),
-                puts=(store_book(book, payee_delay_blocks=delay),),
+                puts=(*forgotten, store_book(book, payee_delay_blocks=delay)),
             )
 
         return act
@@ -130,7 +134,11 @@ class Proposals:
             raise ChannelViolation("lsf_propose to the payer")
         if state.locks is not None:
             raise ChannelViolation("a second proposal while one is arriving")
-        state = replace(state, ignored=None)
+        state, forgotten = _without_unopened(view, state, besides=message.book_id)
+        step = self._judge(view, replace(state, ignored=None), message)
+        return replace(step, puts=(*forgotten, *step.puts))
+
+    def _judge(self, view: ChannelView, state: LsfState, message: LsfPropose) -> Step:
         if state.rejected is not None and state.rejected.book_id == message.book_id:
             return self._reject(state, state.rejected)
         try:
@@ -223,6 +231,27 @@ class Proposals:
             basepoints=state.parameters.basepoints,
             payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
         )
+
+
+def _without_unopened(
+    view: ChannelView, state: LsfState, *, besides: bytes
+) -> tuple[LsfState, tuple[Put, ...]]:
+    """Forgets accepted books, but this one, that are not open and are not being opened.
+
+    Both sides do so at the same place of what the payer says: `lsf_open` comes before what is
+    said behind it, also when it is said again after a reconnection.
+    """
+    under_way = {update.book_id for update in view.updates if isinstance(update, LsfOpen)}
+    content = content_of(view.base)
+    unopened = {
+        book.book.book_id
+        for book in state.live_books
+        if book.book.book_id not in under_way and content.find(book.book.book_id) is None
+    } - {besides}
+    if not unopened:
+        return state, ()
+    books = {book_id: book for book_id, book in state.books.items() if book_id not in unopened}
+    return replace(state, books=books), tuple(map(forget_book, unopened))
 
 
 def _check_room(state: LsfState, terms: BookTerms) -> None:
