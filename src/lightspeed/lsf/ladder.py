@@ -32,7 +32,8 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
-from lightspeed.channel.weights import output_weight, transaction_weight
+from lightspeed.channel.weights import transaction_weight
+from lightspeed.colour import OPRET_WEIGHT
 from lightspeed.lsf.child import (
     P2A_SAT,
     TOKEN_OUTPUT_SAT,
@@ -53,8 +54,6 @@ from lightspeed.units import Sat
 
 __all__ = ["LadderBook", "settlement_transaction_weight"]
 
-_OPRET_WEIGHT = output_weight(OPRET_PLACEHOLDER.script)  # = 172
-
 
 def settlement_transaction_weight(
     rungs: int, rung: int, *, delay_blocks: int, tokens: bool = False
@@ -65,7 +64,7 @@ def settlement_transaction_weight(
     return transaction_weight(
         witness_weights=(child_witness_weight(delay_blocks=delay_blocks, depth=depth),),
         output_weights=(
-            (_OPRET_WEIGHT,) * tokens + (P2TR_OUTPUT_WEIGHT,) * outputs + (P2A_OUTPUT_WEIGHT,)
+            (OPRET_WEIGHT,) * tokens + (P2TR_OUTPUT_WEIGHT,) * outputs + (P2A_OUTPUT_WEIGHT,)
         ),
     )
 

@@ -20,6 +20,7 @@ from lightspeed.channel.extension import ChannelView, ExtensionStep
 from lightspeed.channel.phases import Link, Phase
 from lightspeed.channel.side import Side
 from lightspeed.channel.turn import Turn
+from lightspeed.colour import colour_parameters
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
@@ -214,11 +215,13 @@ class Proposals:
     # --- both --------------------------------------------------------------------------
     def _check_terms(self, view: ChannelView, state: LsfState, terms: BookTerms) -> None:
         """Raises `BookRefused`."""
+        colouring = colour_parameters(view.config)
         check_book(
             terms,
             limits=state.parameters.limits,
             rules=self.rules,
             payee_delay_blocks=payee_delay_blocks(view.config, state.parameters.holder),
+            contract_id=colouring.contract_id if colouring else None,
         )
 
     def _check_claim_cost(self, terms: BookTerms) -> None:

@@ -29,7 +29,8 @@ from lightspeed.bitcoin import (
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
-from lightspeed.channel.weights import output_weight, transaction_weight
+from lightspeed.channel.weights import transaction_weight
+from lightspeed.colour import OPRET_WEIGHT
 from lightspeed.lsf.child import (
     P2A_SAT,
     TOKEN_OUTPUT_SAT,
@@ -83,11 +84,7 @@ def seals_child_weight(*, delay_blocks: int) -> int:
     witness = child_witness_weight(delay_blocks=delay_blocks, depth=_SPLIT_LEAF_DEPTH)
     return transaction_weight(
         witness_weights=(witness,),
-        output_weights=(
-            output_weight(OPRET_PLACEHOLDER.script),
-            P2TR_OUTPUT_WEIGHT,
-            P2A_OUTPUT_WEIGHT,
-        ),
+        output_weights=(OPRET_WEIGHT, P2TR_OUTPUT_WEIGHT, P2A_OUTPUT_WEIGHT),
     )
 
 

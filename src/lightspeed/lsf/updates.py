@@ -22,6 +22,7 @@ from lightspeed.channel.errors import ChannelViolation
 from lightspeed.channel.extension import ChannelView, ContentChange, ExtensionStep
 from lightspeed.channel.sheet import Sheet
 from lightspeed.channel.side import Side
+from lightspeed.colour import OPRET_WEIGHT, colour_parameters
 from lightspeed.lsf.children import EXTENSION_NAME
 from lightspeed.lsf.events import BookClosed, BookSettled, BookUsable
 from lightspeed.lsf.messages import (
@@ -95,13 +96,15 @@ def _check_open(
         # Only its sender: the payee's own updates and shutdown may cross an lsf_open.
         if view.shutting_down:
             raise ChannelViolation("the channel is shutting down")
+        coloured = colour_parameters(view.config) is not None
         for broadcaster in Side:
             _check_payee_output(
                 view,
                 state,
                 view.base,
                 broadcaster,
-                extension_weight=LSF_OUTPUT_WEIGHT * (len(content.books) + 1),
+                extension_weight=LSF_OUTPUT_WEIGHT * (len(content.books) + 1)
+                + OPRET_WEIGHT * coloured,
                 feerate_factor=_FEERATE_MARGIN,
             )
 
