@@ -10,7 +10,7 @@ import typer
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
 
 if TYPE_CHECKING:
-    from lightspeed.rgb import Consignment, Witness
+    from lightspeed.rgb import Consignment, Validated, Witness
 
 __all__ = ["app"]
 
@@ -138,14 +138,9 @@ def validate(
     Whether they are mined is not looked at: only give what is. Exit status 0: valid; 1: invalid,
     and the failure is named.
     """
-    from lightspeed.rgb import ChainNet, contract_id_text
-    from lightspeed.rgb import validate as validated
+    from lightspeed.rgb import contract_id_text
 
-    chain_net = ChainNet[f"BITCOIN_{chain.name}"]
-    found = _told(
-        lambda: validated(_consignment(file), _witnesses(txs), chain_net=chain_net),
-        as_json=as_json,
-    )
+    found = _told(lambda: _validated(file, txs, chain), as_json=as_json)
     contract = contract_id_text(found.contract_id)
     owned = sum(each.amount for each in found.revealed.values())
     concealed = sum(each.amount for each in found.concealed.values())
@@ -175,6 +170,27 @@ def validate(
             ("concealed", f"{sats(concealed)} in {sats(len(found.concealed))} allocations"),
         ]
     )
+
+
+def _validated(file: Path, txs: Path, chain: ChainName) -> "Validated":
+    """With a bar on a terminal: claims of many locks and long histories take a moment."""
+    from rich.progress import Progress
+
+    from lightspeed.cli.output import stderr
+    from lightspeed.rgb import ChainNet
+    from lightspeed.rgb import validate as validated
+
+    console = stderr()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        consignment, witnesses = _consignment(file), _witnesses(txs)
+        bar.update(task, description="validating", total=len(consignment.bundles))
+        return validated(
+            consignment,
+            witnesses,
+            chain_net=ChainNet[f"BITCOIN_{chain.name}"],
+            progress=lambda done: bar.update(task, completed=done),
+        )
 
 
 def _seal_text(seal: Any) -> str:

@@ -7,7 +7,7 @@ spends those seals and commits to the bundle; that the schema's rules hold. Sign
 of transactions are the chain's business, not RGB's.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 
@@ -95,9 +95,16 @@ def witnesses_of(
 
 
 def validate(
-    consignment: Consignment, witnesses: Mapping[bytes, Witness], *, chain_net: ChainNet
+    consignment: Consignment,
+    witnesses: Mapping[bytes, Witness],
+    *,
+    chain_net: ChainNet,
+    progress: Callable[[int], None] | None = None,
 ) -> Validated:
-    """`witnesses` by transaction id. Raises a `Failure`, or `ResolverError`."""
+    """`witnesses` by transaction id. Raises a `Failure`, or `ResolverError`.
+
+    `progress` is told after each bundle how many are done.
+    """
     _check_container(consignment)
     genesis = consignment.genesis
     if genesis.chain_net is not chain_net:
@@ -106,11 +113,13 @@ def validate(
     history = _History(contract_id)
     history.register(contract_id, genesis.assignments, check_genesis(genesis, contract_id), b"")
     statuses = {}
-    for bundle in consignment.bundles:
+    for done, bundle in enumerate(consignment.bundles, start=1):
         bundle_id = bundle.bundle.bundle_id
         witness = _resolved(bundle.txid, bundle_id, witnesses)
         statuses[bundle.txid] = witness.status
         history.follow(bundle, bundle_id, witness.tx)
+        if progress is not None:
+            progress(done)
     return Validated(contract_id, history.revealed, history.concealed, statuses)
 
 
