@@ -4,13 +4,19 @@ import asyncio
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from lightspeed.ledger import LedgerUnavailable, SQLiteLedger
-from lightspeed.payment import AlreadyRedeemed, BookClosed
-from payment_books import make_book
+from lightspeed.payment import AlreadyRedeemed, BookClosed, PaymentRefused, Scheme
+from payment_books import make_book, seal_of, with_garbage
 
 RACE_BOOK = {"locks": 100, "chain_length": 20, "window": 2_000}
+
+
+def garbage_book():
+    """Lock 1 (units 1 .. 4) has a false seal."""
+    return with_garbage(make_book(scheme=Scheme.SEALS, chain_length=4, window=64), 1)
 
 
 def race_for_units(path: str, start, results, worker: int) -> None:
@@ -53,6 +59,24 @@ def pay_until_closed(path: str, start, results, worker: int, workers: int) -> No
                 break
             won.append(unit)
     results.put(won)
+
+
+def present_garbage(path: str, start, results, worker: int) -> None:
+    """Complete the garbage lock at the same moment as the other workers, then go on paying."""
+    secret_book = garbage_book()
+    answers = []
+    with SQLiteLedger(path, seal_of=seal_of) as ledger:
+        with suppress(PaymentRefused):  # the book is in memory before the race
+            ledger.redeem_blocking(secret_book.credential(1, 1))
+        start.wait()
+        for unit in (4, 5 + worker, 12, 1):
+            try:
+                ledger.redeem_blocking(secret_book.credential(unit, 1))
+            except PaymentRefused as refusal:
+                answers.append(refusal.slug)
+            else:
+                answers.append("redeemed")
+    results.put(answers)
 
 
 def acknowledge_until_killed(path: str) -> None:

@@ -1,12 +1,15 @@
 """Small books for the tests of payment, ledger and http, and a payee that forgets nothing."""
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 
 from lightspeed.payment import (
     BookRecord,
+    BookState,
     BookTerms,
     Credential,
+    GarbageLock,
     Receipt,
     Scheme,
     SecretBook,
@@ -45,11 +48,25 @@ def make_book(*, seed=bytes(32), seal_of=seal_of, **terms) -> SecretBook:
     )
 
 
+def with_garbage(secret_book: SecretBook, *locks: int) -> SecretBook:
+    """The same secrets, in a book that lists false seals for some locks."""
+    seals = bytearray(secret_book.book.seals)
+    for lock in locks:
+        seals[32 * lock - 1] ^= 1
+    return SecretBook(book=replace(secret_book.book, seals=bytes(seals)), seed=secret_book.seed)
+
+
 class MemoryPayee:
     """The payee's side of one book without a database: the reference for every ledger."""
 
     def __init__(self, secret_book: SecretBook, **record) -> None:
-        self.record = BookRecord(**{"book": secret_book.book, "open_until": FOREVER, **record})
+        defaults = {"book": secret_book.book, "open_until": FOREVER, "seal_of": seal_of}
+        self.record = BookRecord(**{**defaults, **record})
 
     def redeem(self, credential: Credential, **options) -> Receipt:
-        return self.record.redeem(check(credential, self.record, **{"now": 0.0, **options}))
+        try:
+            parts = check(credential, self.record, **{"now": 0.0, **options})
+        except GarbageLock:
+            self.record.state = BookState.CLOSING
+            raise
+        return self.record.redeem(parts)

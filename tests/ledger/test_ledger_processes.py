@@ -5,8 +5,10 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,34 @@ def test_a_redeem_that_races_the_fence_is_in_the_final_state_or_refused(tmp_path
         assert element == secret_book.element(lock, unit)
     with SQLiteLedger(path) as ledger:
         assert asyncio.run(ledger.status(book_id)) == final.status
+
+
+COUNT_FENCES = """
+CREATE TABLE fences (book INTEGER);
+CREATE TRIGGER count_fences AFTER UPDATE ON book_state WHEN OLD.state = 'open'
+    AND NEW.state = 'closing' BEGIN INSERT INTO fences VALUES (NEW.book); END;
+"""
+
+
+def test_a_garbage_lock_that_all_workers_meet_at_once_fences_its_book_once(tmp_path):
+    path = str(tmp_path / "ledger.sqlite")
+    secret_book = ledger_workers.garbage_book()
+    with SQLiteLedger(path) as ledger:
+        asyncio.run(ledger.store_book(secret_book.book, open_until=FOREVER))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(COUNT_FENCES)
+    start, results, processes = start_workers(ledger_workers.present_garbage, path)
+    start.set()
+    for answers in collect(results, processes):
+        assert answers[0] in ("garbage-lock", "book-closed")
+        assert answers[1:] == ["book-closed"] * 3, "nothing is served after it"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM fences").fetchall() == [(1,)]
+    with SQLiteLedger(path) as ledger:
+        final = asyncio.run(ledger.fence(secret_book.book.book_id))
+    assert final.status.state is BookState.CLOSING
+    assert (final.status.redeemed_units, final.status.secured_locks) == (1, 0)
+    assert [(lock, unit) for lock, unit, _ in final.elements] == [(1, 1)]
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):

@@ -29,7 +29,7 @@ from lightspeed.payment import (
     WrongAsset,
     WrongSecret,
 )
-from payment_books import FOREVER, MemoryPayee, make_book
+from payment_books import FOREVER, MemoryPayee, make_book, seal_of, with_garbage
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def path(tmp_path):
     return tmp_path / "ledger.sqlite"
 
 
-def database(path, clock=lambda: 0.0):
-    return LedgerDatabase(path, clock=clock, max_count=4_096)
+def database(path, clock=lambda: 0.0, seal_of=seal_of):
+    return LedgerDatabase(path, clock=clock, max_count=4_096, seal_of=seal_of)
 
 
 def verdict(outcome):
@@ -58,12 +58,14 @@ def reference(payee, credential, prices=()):
 @settings(max_examples=40, deadline=None)
 def test_verdicts_are_those_of_the_reference(data, tmp_path_factory):
     """In batches, over two connections to one file that come and go and prune, for every chain
-    length."""
+    length and scheme, with and without garbage."""
     chain_length = data.draw(st.sampled_from([1, 3, 12]))
-    scheme = data.draw(st.sampled_from([Scheme.OUTPUTS, Scheme.LADDER]))
+    scheme = data.draw(st.sampled_from(Scheme))
     secret_book = make_book(
         locks=36 // chain_length, chain_length=chain_length, window=5, scheme=scheme
     )
+    if scheme is Scheme.SEALS and data.draw(st.booleans()):
+        secret_book = with_garbage(secret_book, data.draw(st.integers(1, 36 // chain_length)))
     path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
     connections = [database(path), database(path)]
     connections[0].store_book(secret_book.book, FOREVER)
@@ -91,6 +93,7 @@ def test_verdicts_are_those_of_the_reference(data, tmp_path_factory):
     for connection in connections:
         status = connection.status(secret_book.book.book_id)
         record = payee.record
+        assert status.state == record.state
         assert status.redeemed_units == record.redeemed_units
         assert status.secured_locks == record.secured_locks
         assert status.next_unit == record.next_unit

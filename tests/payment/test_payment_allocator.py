@@ -10,6 +10,7 @@ from lightspeed.payment import (
     BookExhausted,
     BookStopped,
     ExposureExceeded,
+    GarbageLock,
     Receipt,
     StopReason,
     WindowFull,
@@ -251,9 +252,16 @@ def test_a_joined_credential_stops_the_book_only_for_its_new_units(payer):
     assert payer.allocator.stopped is StopReason.ALREADY_REDEEMED
 
 
-def test_wrong_secret_stops_the_book(payer):
-    payer.refused(payer.pay(), WrongSecret.slug, next_unit=1)
-    assert payer.allocator.stopped is StopReason.WRONG_SECRET
+@pytest.mark.parametrize(
+    ("slug", "reason"),
+    [
+        (WrongSecret.slug, StopReason.WRONG_SECRET),
+        (GarbageLock.slug, StopReason.GARBAGE_LOCK),
+    ],
+)
+def test_who_calls_a_secret_or_a_seal_wrong_gets_no_more(payer, slug, reason):
+    payer.refused(payer.pay(), slug, next_unit=1)
+    assert payer.allocator.stopped is reason
 
 
 def test_max_unserved_units_stop_the_book_whatever_next_says():

@@ -10,6 +10,7 @@ from lightspeed.payment import (
     AlreadyRedeemed,
     BookClosed,
     ExposureExceeded,
+    GarbageLock,
     MalformedCredential,
     NoPayment,
     PaymentRefused,
@@ -63,6 +64,7 @@ _REFUSALS: dict[type[PaymentRefused], tuple[str, tuple[str, ...]]] = {
     ExposureExceeded: ("The exposure limit is reached", ("last_unit", "limit_unit")),
     TooFar: ("Too far from what is known of the lock", ("lock", "distance", "window")),
     WrongSecret: ("A secret is wrong", ("lock",)),
+    GarbageLock: ("A lock's seal does not belong to its secret", ("lock",)),
 }
 
 _PROBLEMS = {

@@ -25,11 +25,14 @@ from lightspeed.payment import (
     BookState,
     BookTerms,
     Credential,
+    GarbageLock,
     LockElement,
     LockRecord,
     PaymentRefused,
     Price,
     Receipt,
+    SealCheckMissing,
+    SealOf,
     UnknownBook,
     WrongSecret,
     check,
@@ -96,9 +99,17 @@ class _Held(NamedTuple):
 class LedgerDatabase:
     """Not thread-safe, except for `cached_book`. Raises LedgerUnavailable for sqlite3 errors."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float], max_count: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        max_count: int,
+        seal_of: SealOf | None = None,
+    ) -> None:
         self._clock = clock
         self._max_count = max_count
+        self._seal_of = seal_of
         self._books: dict[bytes, tuple[int, Book]] = {}
         self._records: dict[bytes, _Held] = {}
         self._version = -1
@@ -123,7 +134,8 @@ class LedgerDatabase:
         """One flush for all: an outcome for each request, durable when this returns.
 
         Checks first with what is in memory and without the lock; under the lock again if another
-        connection has committed since. Raises LedgerUnavailable for the whole batch.
+        connection has committed since. A book of which a garbage lock is met is fenced by the
+        same commit. Raises LedgerUnavailable for the whole batch.
         """
         try:
             with translated():
@@ -131,7 +143,8 @@ class LedgerDatabase:
                     self._read_afresh()
                 outcomes = self._evaluate(requests, [None] * len(requests))
                 accepted = _accepted(outcomes)
-                if not accepted and self._is_current():
+                garbage = _garbage(outcomes)
+                if not accepted and not garbage and self._is_current():
                     return outcomes
                 with transaction(self._connection):
                     if not (self._is_current() and self._leases_hold(accepted)):
@@ -140,6 +153,8 @@ class LedgerDatabase:
                         accepted = _accepted(outcomes)
                     for book_id, receipts in accepted.items():
                         self._write(self._records[book_id], receipts)
+                    for book_id in garbage:
+                        self._set_closing(self._records[book_id].key)
                 for book_id in accepted:
                     self._records[book_id].locks.forget_secured()
                 return outcomes
@@ -268,7 +283,10 @@ class LedgerDatabase:
     def _evaluate(
         self, requests: Sequence[Request], known: Sequence[Outcome | None]
     ) -> list[Outcome]:
-        """Check and redeem in memory, in order. A wrong secret stays wrong whatever happens."""
+        """Check and redeem in memory, in order.
+
+        A wrong secret stays wrong and garbage stays garbage, whatever happens.
+        """
         now = self._clock()
         outcomes: list[Outcome] = []
         for request, outcome in zip(requests, known, strict=True):
@@ -281,6 +299,8 @@ class LedgerDatabase:
                     credential.book_id
                 )
                 record = held.record
+                if isinstance(outcome, GarbageLock):
+                    raise outcome
                 parts = check(
                     credential,
                     record,
@@ -288,7 +308,10 @@ class LedgerDatabase:
                     prices=prices,
                     max_count=self._max_count,
                 )
-            except PaymentRefused as refusal:
+            except GarbageLock as refusal:
+                record.state = BookState.CLOSING
+                outcomes.append(refusal)
+            except (PaymentRefused, SealCheckMissing) as refusal:
                 outcomes.append(refusal)
             else:
                 outcomes.append(record.redeem(parts))
@@ -354,6 +377,7 @@ class LedgerDatabase:
             next_unit=next_unit,
             redeemed_units=redeemed_units,
             locks=locks,
+            seal_of=self._seal_of,
         )
         locks.record = record
         locks.read_above(secured_locks)
@@ -434,3 +458,12 @@ def _accepted(outcomes: Iterable[Outcome]) -> dict[bytes, list[Receipt]]:
         if type(outcome) is Receipt:
             accepted.setdefault(outcome.book_id, []).append(outcome)
     return accepted
+
+
+def _garbage(outcomes: Iterable[Outcome]) -> set[bytes]:
+    """The books of which a garbage lock was met."""
+    return {
+        outcome.book_id
+        for outcome in outcomes
+        if type(outcome) is GarbageLock and outcome.book_id is not None
+    }

@@ -42,8 +42,8 @@ class Ledger(Protocol):
         """Redeem all units of the credential, durably before it returns, or none.
 
         `prices`: what the call costs, one per asset that it is sold for; without any, one unit
-        is enough. Raises PaymentRefused. If the caller is cancelled the units may still be
-        redeemed.
+        is enough. Raises PaymentRefused; GarbageLock has fenced the book, durably, when it is
+        raised. If the caller is cancelled the units may still be redeemed.
         """
 
     async def book(self, book_id: bytes) -> Book:

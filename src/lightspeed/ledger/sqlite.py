@@ -18,7 +18,15 @@ from typing import Self, TypeVar
 from lightspeed.ledger.database import LedgerDatabase, Outcome, Request
 from lightspeed.ledger.errors import LedgerUnavailable
 from lightspeed.ledger.interface import BookStatus, FinalState
-from lightspeed.payment import DEFAULT_MAX_COUNT, Book, Credential, LockElement, Price, Receipt
+from lightspeed.payment import (
+    DEFAULT_MAX_COUNT,
+    Book,
+    Credential,
+    LockElement,
+    Price,
+    Receipt,
+    SealOf,
+)
 
 __all__ = ["SQLiteLedger"]
 
@@ -43,7 +51,8 @@ class SQLiteLedger:
     """`Ledger` in one SQLite file (WAL, synchronous FULL, 0600), with a blocking twin for threads.
 
     The clock is the machine's, which is the database's; tests hand in another. A credential may
-    hold at most `max_count` units.
+    hold at most `max_count` units. Without `seal_of` nothing is redeemed from books of scheme
+    seals (SealCheckMissing).
     """
 
     def __init__(
@@ -51,9 +60,12 @@ class SQLiteLedger:
         path: str | Path,
         *,
         max_count: int = DEFAULT_MAX_COUNT,
+        seal_of: SealOf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._database = LedgerDatabase(Path(path), clock=clock, max_count=max_count)
+        self._database = LedgerDatabase(
+            Path(path), clock=clock, max_count=max_count, seal_of=seal_of
+        )
         self._queue: SimpleQueue[_Group | _Call | None] = SimpleQueue()
         self._gathered: dict[_Loop, list[_Redeem]] = {}
         self._closing = threading.Lock()

@@ -14,6 +14,7 @@ from lightspeed.payment.errors import (
     BookExhausted,
     BookStopped,
     ExposureExceeded,
+    GarbageLock,
     TooFar,
     WindowFull,
     WrongSecret,
@@ -34,6 +35,7 @@ class StopReason(Enum):
 
     ALREADY_REDEEMED = "the payee calls units redeemed that were never presented"
     WRONG_SECRET = "the payee calls a secret wrong"
+    GARBAGE_LOCK = "the payee calls a lock's seal wrong"
     UNSERVED = "too many units were taken without an answer"
     NOT_TAKEN = "the payee does not take the lowest unit"
     REQUESTED = "closed by its owner"
@@ -189,6 +191,8 @@ class Allocator:
         first_unit, last_unit = allocation.first_unit, allocation.last_unit
         if slug == WrongSecret.slug:
             self.stop(StopReason.WRONG_SECRET)
+        if slug == GarbageLock.slug:
+            self.stop(StopReason.GARBAGE_LOCK)
         if redeemed_unit is None or not first_unit <= redeemed_unit <= last_unit:
             redeemed_unit = None
         if slug == AlreadyRedeemed.slug and (

@@ -2,7 +2,8 @@
 
 A refused credential costs at most `2 x window + count` hashes, an accepted one normally `count`:
 a lock's part costs its distance to what is known, and unit c costs one more, which is made up
-for by the units that no hash is spent on.
+for by the units that no hash is spent on. In scheme seals a lock that is completed costs its seal
+besides: two hashes.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from lightspeed.payment.errors import (
     AlreadyRedeemed,
     BookClosed,
     ExposureExceeded,
+    GarbageLock,
     LeaseExpired,
     MalformedCredential,
     PaymentRefused,
@@ -74,7 +76,10 @@ def check(
             if (unit < chain_length or lock_hash(element) == record.lock_hashes[at:end]) and (
                 chain_length == 1 or step(element) == (known.element or record.anchors[at:end])
             ):
-                return ((lock + 1, unit, unit, element),)
+                parts = ((lock + 1, unit, unit, element),)
+                if unit == chain_length and record.seals:
+                    _check_seals(parts, record)
+                return parts
             refusal = WrongSecret(lock + 1)
             _tell(refusal, record)
             raise refusal
@@ -96,6 +101,8 @@ def _check_each_rule(
         _check_exposure(credential.last_unit, parts, record)
         _check_distance(parts, record)
         _check_elements(parts, record)
+        if record.seals:
+            _check_seals(parts, record)
     except PaymentRefused as refusal:
         _tell(refusal, record)
         raise
@@ -183,3 +190,15 @@ def _check_elements(parts: list[Part], record: BookRecord) -> None:
             right = walk(element, last) == record.book.anchor(lock)
         if not right:
             raise WrongSecret(lock)
+
+
+def _check_seals(parts: Sequence[Part], record: BookRecord) -> None:
+    """Of locks that are completed: what RGB would not open for `s_j` is worth nothing."""
+    seal_of = record.seal_of
+    for lock, _, last, element in parts:
+        if last == record.chain_length and (
+            seal_of is None or seal_of(element) != record.book.seal(lock)
+        ):
+            refusal = GarbageLock(lock)
+            _tell(refusal, record)
+            raise refusal

@@ -14,13 +14,15 @@ LightspeedError
 │   │   ├── AlreadyRedeemed     already-redeemed
 │   │   ├── ExposureExceeded    exposure
 │   │   ├── TooFar              too-far
-│   │   └── WrongSecret         wrong-secret
+│   │   ├── WrongSecret         wrong-secret
+│   │   └── GarbageLock         garbage-lock
 │   ├── ProofRefused            what a payee settles or closes a book with proves nothing
 │   ├── TermsError              a book's terms or lock data do not parse or break a limit
 │   └── ReceiptError            a `Lightspeed-Receipt` does not parse
 └── LocalError
     ├── WindowFull              the payer must wait until units are acknowledged
     ├── BookExhausted           the book has not enough units left
+    ├── SealCheckMissing        a book of scheme seals, and nothing to check its seals with
     └── BookStopped             the payer does not pay from this book any more
 """
 
@@ -34,12 +36,14 @@ __all__ = [
     "BookExhausted",
     "BookStopped",
     "ExposureExceeded",
+    "GarbageLock",
     "LeaseExpired",
     "MalformedCredential",
     "NoPayment",
     "PaymentRefused",
     "ProofRefused",
     "ReceiptError",
+    "SealCheckMissing",
     "TermsError",
     "TooFar",
     "TooLittle",
@@ -167,6 +171,19 @@ class WrongSecret(PaymentRefused):
         self.lock = lock
 
 
+class GarbageLock(PaymentRefused):
+    """The secret of `lock` is right, but the seal that the book lists for it is not its seal.
+
+    Nobody could claim the lock: it pays nothing, and its book is fenced.
+    """
+
+    slug = "garbage-lock"
+
+    def __init__(self, lock: int) -> None:
+        super().__init__(f"the seal of lock {lock} does not belong to its secret")
+        self.lock = lock
+
+
 class ProofRefused(RemoteError, ValueError):
     """Elements that a payee settles or closes a book with are not what it says."""
 
@@ -190,6 +207,16 @@ class BookExhausted(LocalError):
         super().__init__(f"{count} units asked for, {remaining} left in the book")
         self.count = count
         self.remaining = remaining
+
+
+class SealCheckMissing(LocalError, ValueError):
+    """Nothing is redeemed from a book of scheme seals without the function of its seals."""
+
+    def __init__(self, book_id: bytes) -> None:
+        super().__init__(
+            f"book {book_id.hex()} is of scheme seals: its ledger needs seal_of="
+            "lightspeed.rgb.secret_lock_seal"
+        )
 
 
 class BookStopped(LocalError):

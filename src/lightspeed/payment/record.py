@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from lightspeed.payment.book import Book
+from lightspeed.payment.book import Book, SealOf
+from lightspeed.payment.errors import SealCheckMissing
 from lightspeed.payment.receipt import Receipt
 from lightspeed.payment.terms import Scheme
 
@@ -81,8 +82,9 @@ class BookRecord:
     `open_until` is in seconds since 1970, as the ledger's clock counts. `secured_locks` is the
     run of completed locks from lock 1 (scheme ladder: the highest completed lock), `limit_unit`
     follows from it, `next_unit` is the lowest unit not redeemed. `locks` holds every touched lock
-    above `secured_locks` and answers for all others when indexed. The fields after it are copies
-    of the book's, for speed.
+    above `secured_locks` and answers for all others when indexed. `seal_of` is needed for a book
+    of scheme seals: without it there is no record (SealCheckMissing). The fields after it are
+    copies of the book's, for speed.
     """
 
     book: Book
@@ -92,6 +94,7 @@ class BookRecord:
     next_unit: int = 1
     redeemed_units: int = 0
     locks: dict[int, LockRecord] = field(default_factory=_LockRecords)
+    seal_of: SealOf | None = None
     limit_unit: int = field(init=False)
     units: int = field(init=False)
     chain_length: int = field(init=False)
@@ -101,8 +104,11 @@ class BookRecord:
     book_id: bytes = field(init=False)
     lock_hashes: bytes = field(init=False, repr=False)
     anchors: bytes = field(init=False, repr=False)
+    seals: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.book.seals and self.seal_of is None:
+            raise SealCheckMissing(self.book.book_id)
         self.units = self.book.terms.units
         self.chain_length = self.book.terms.chain_length
         self.window = self.book.terms.window
@@ -111,6 +117,7 @@ class BookRecord:
         self.book_id = self.book.book_id
         self.lock_hashes = self.book.lock_hashes
         self.anchors = self.book.anchors
+        self.seals = self.book.seals
         self.limit_unit = self.limit_unit_for(self.secured_locks)
 
     def limit_unit_for(self, secured_locks: int) -> int:
