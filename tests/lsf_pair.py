@@ -15,6 +15,7 @@ from lightspeed.lsf import (
 )
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT, REGTEST_RULES
 from lightspeed.payment import Book, BookTerms, LockElement, SecretBook
+from lightspeed.rgb import secret_lock_seal
 from lightspeed.units import Sat
 from lsf_world import book_terms
 
@@ -90,6 +91,7 @@ def secret_book(pair: Pair, terms: BookTerms | None = None, *, seed: bytes = b"1
         channel_id=channel_of(pair.funder).channel_id,
         terms=terms or book_terms(),
         seed=sha256(seed),
+        seal_of=secret_lock_seal,
     )
 
 

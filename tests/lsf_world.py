@@ -1,7 +1,9 @@
 """Payer, payee, one book and commitments that carry it, without a channel around them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from lightspeed.bitcoin import (
     FeeRate,
@@ -12,22 +14,67 @@ from lightspeed.bitcoin import (
     TxOut,
     p2wpkh,
 )
-from lightspeed.channel.graph import Draft, Frozen, Output, build
+from lightspeed.channel import SpentOnChain
+from lightspeed.channel.graph import Draft, Frozen, Output, bip69_order, build
 from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revocation_private_key
+from lightspeed.colour import ColourContent, coloured_draft
 from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scheme import SchemeBook, graph_output
+from lightspeed.lsf.scheme import LsfOnChain, SchemeBook, graph_output
 from lightspeed.lsf.schemes import derive_book
 from lightspeed.lsf.settlement import Settlement
-from lightspeed.payment import BookTerms, Scheme, SecretBook, default_window
+from lightspeed.payment import SATS, BookTerms, Scheme, SecretBook, default_window
+from lightspeed.rgb import (
+    ASSET_OWNER,
+    AssetSpec,
+    ChainNet,
+    Consignment,
+    GenesisSeal,
+    Opout,
+    TokenInput,
+    Validated,
+    WitnessBundle,
+    issue,
+    secret_lock_seal,
+    validate,
+    witnesses_of,
+)
 from lightspeed.units import Sat
 
-__all__ = ["CHANNEL_ID", "DESTINATION", "World", "book_terms", "make_world"]
+__all__ = [
+    "CHANNEL_ID",
+    "CONTRACT",
+    "DESTINATION",
+    "GENESIS",
+    "SUPPLY",
+    "World",
+    "book_terms",
+    "make_world",
+    "token_terms",
+    "validated",
+]
 
 CHANNEL_ID = b"\xc1" * 32
 DESTINATION = p2wpkh(b"\x0d" * 20)
 _FUNDING = OutPoint(b"\xf0" * 32, 0)
+
+SUPPLY = 100_000_000
+GENESIS = issue(
+    spec=AssetSpec(ticker="CALL", name="Calls of an API"),
+    chain_net=ChainNet.BITCOIN_REGTEST,
+    timestamp=1,
+    allocations=[(GenesisSeal(_FUNDING.txid, _FUNDING.vout, 7), SUPPLY)],
+)
+CONTRACT = GENESIS.contract_id
+"""Its whole supply is on the funding outpoint."""
+
+
+def validated(*bundles: WitnessBundle) -> Validated:
+    """Offline, and over its serialization: as by somebody who is handed the history."""
+    made = Consignment(transfer=True, genesis=GENESIS, bundles=bundles)
+    parsed = Consignment.parse(made.serialize())
+    return validate(parsed, witnesses_of(parsed), chain_net=ChainNet.BITCOIN_REGTEST)
 
 
 def book_terms(
@@ -41,6 +88,7 @@ def book_terms(
     origins: tuple[str, ...] = ("https://api.example.com",),
     scheme: Scheme = Scheme.OUTPUTS,
     window: int | None = None,
+    asset: bytes = SATS,
 ) -> BookTerms:
     """Terms that a payee on regtest with D = 6 accepts."""
     settlement = Settlement(
@@ -56,7 +104,13 @@ def book_terms(
         window=window or default_window(chain_length),
         origins=origins,
         settlement=settlement.to_bytes(),
+        asset=asset,
     )
+
+
+def token_terms(*, scheme: Scheme = Scheme.SEALS, **terms: Any) -> BookTerms:
+    """Of a book in the tokens of the contract."""
+    return book_terms(scheme=scheme, asset=terms.pop("asset", CONTRACT), **terms)
 
 
 @dataclass(frozen=True)
@@ -105,13 +159,23 @@ class World:
 
     @cached_property
     def frozen(self) -> Frozen:
-        """The LSF is output 1, between two others, so that indices matter."""
+        """The LSF is between two other outputs, so that indices matter."""
+        in_tokens = self.secret_book.book.terms.asset != SATS
+        lsf = graph_output(self.book, self.keys, whose=self.whose, settled=self.settled)
+        rest = SUPPLY - lsf.tokens if in_tokens else 0
         others = [
             Output("low", TxOut(Sat(1), DESTINATION)),
-            Output("high", TxOut(Sat(10**12), DESTINATION)),
+            Output("high", TxOut(Sat(10**12), DESTINATION), tokens=rest),
         ]
-        lsf = graph_output(self.book, self.keys, whose=self.whose, settled=self.settled)
-        return build(lambda: Draft(2, 0, (TxIn(_FUNDING),), (*others, lsf)))
+        content = ColourContent(inputs=(TokenInput(Opout(CONTRACT, ASSET_OWNER, 0), SUPPLY),))
+
+        def coloured(draft: Draft) -> Draft:
+            return coloured_draft(draft, content, contract_id=CONTRACT) if in_tokens else draft
+
+        return build(
+            lambda: Draft(2, self.number, (TxIn(_FUNDING),), (*others, lsf)),
+            modifiers=(bip69_order, coloured),
+        )
 
     @cached_property
     def children(self) -> tuple[LsfChild, ...]:
@@ -121,7 +185,7 @@ class World:
 
     @property
     def child(self) -> LsfChild:
-        """Of scheme outputs."""
+        """Of schemes outputs and seals."""
         (child,) = self.children
         return child
 
@@ -161,6 +225,27 @@ class World:
             secret=self.secret(lock),
         )
 
+    def on_chain(
+        self, party: Party, *, paid: Iterable[int] = (), spends: Iterable[OutPoint] = ()
+    ) -> LsfOnChain:
+        """What `party` has to take the LSF with; the payee was paid these locks."""
+        own = self.payer if party is Party.PAYER else self.payee
+        known = range(1, self.book.book.terms.locks + 1) if party is Party.PAYER else paid
+        signed = self.children if party is Party.PAYEE else ()
+        gone = SpentOnChain(self.frozen.tx, 0, 121)
+        return LsfOnChain(
+            frozen=self.frozen,
+            keys=self.keys,
+            whose=self.whose,
+            settled=self.settled,
+            confirmed_height=100,
+            lsf_secret=self.lsf_secret(own),
+            book_secret=self.book_secret(own),
+            signatures=tuple(child.sign(self.lsf_secret(self.payer)) for child in signed),
+            lock_secrets={lock: self.secret(lock) for lock in known},
+            spends=dict.fromkeys(spends, gone),
+        )
+
 
 def make_world(
     terms: BookTerms | None = None,
@@ -170,7 +255,12 @@ def make_world(
     settled: int = 0,
     seed: bytes = b"\x5e" * 32,
 ) -> World:
-    secret_book = SecretBook.create(channel_id=CHANNEL_ID, terms=terms or book_terms(), seed=seed)
+    secret_book = SecretBook.create(
+        channel_id=CHANNEL_ID,
+        terms=terms or book_terms(),
+        seed=seed,
+        seal_of=secret_lock_seal,
+    )
     return World(
         secret_book=secret_book,
         payer=ChannelSecrets.derive(b"\x01" * 32),

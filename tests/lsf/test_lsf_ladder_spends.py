@@ -20,7 +20,6 @@ from lightspeed.channel import SpentOnChain, Sweep
 from lightspeed.channel.sweeps import Spend, sweep_transaction
 from lightspeed.lsf import LsfChild, Party, settlement_transaction_weight
 from lightspeed.lsf.claims import lsf_refund_spend, lsf_revocation_spend, p2a_spend
-from lightspeed.lsf.scheme import LsfOnChain
 from lightspeed.payment import Scheme
 from lsf_world import DESTINATION, World, book_terms, make_world
 
@@ -190,25 +189,8 @@ def test_payee_verifies_the_payers_signature_for_this_very_rung() -> None:
 # --- its outputs ----------------------------------------------------------------------------
 
 
-def on_chain(world: World, *, party: Party, paid: tuple[int, ...] = ()) -> LsfOnChain:
-    own = world.payer if party is Party.PAYER else world.payee
-    signatures = tuple(child.sign(world.lsf_secret(world.payer)) for child in world.children)
-    return LsfOnChain(
-        frozen=world.frozen,
-        keys=world.keys,
-        whose=world.whose,
-        settled=world.settled,
-        confirmed_height=100,
-        lsf_secret=world.lsf_secret(own),
-        book_secret=world.book_secret(own),
-        signatures=signatures if party is Party.PAYEE else (),
-        lock_secrets={lock: world.secret(lock) for lock in paid},
-        spends={},
-    )
-
-
 def sweeps_of(world: World, party: Party, tx: Tx) -> list[Sweep]:
-    lsf, spent = on_chain(world, party=party), SpentOnChain(tx, 0, 120)
+    lsf, spent = world.on_chain(party), SpentOnChain(tx, 0, 120)
     if party is Party.PAYER:
         return list(world.book.payer_sweeps(lsf, spent))
     return list(world.book.payee_sweeps(lsf, spent))
@@ -238,7 +220,7 @@ def test_nobody_takes_the_others_output() -> None:
     world = ladder()
     published = world.completed(world.settlement(2), lock=2)
     for party, other in ((Party.PAYER, world.payee), (Party.PAYEE, world.payer)):
-        lsf = replace(on_chain(world, party=party), book_secret=world.book_secret(other))
+        lsf = replace(world.on_chain(party), book_secret=world.book_secret(other))
         spent = SpentOnChain(published, 0, 120)
         sweeps = world.book.payer_sweeps if party is Party.PAYER else world.book.payee_sweeps
         (found,) = sweeps(lsf, spent)
@@ -267,7 +249,7 @@ def test_what_is_taken_is_not_taken_again() -> None:
     gone: dict[OutPoint, SpentOnChain] = {
         published.outpoint(vout): SpentOnChain(published, 0, 121) for vout in (0, 1)
     }
-    lsf = replace(on_chain(world, party=Party.PAYEE), spends=gone)
+    lsf = replace(world.on_chain(Party.PAYEE), spends=gone)
     assert list(world.book.payee_sweeps(lsf, spent)) == []
     assert list(world.book.payer_sweeps(lsf, spent)) == []
 
@@ -280,7 +262,7 @@ def test_payee_publishes_the_rung_of_the_highest_completed_lock(
     whose: Party, paid: tuple[int, ...], rung: int | None
 ) -> None:
     world = ladder(whose=whose)
-    publication = world.book.publication(on_chain(world, party=Party.PAYEE, paid=paid))
+    publication = world.book.publication(world.on_chain(Party.PAYEE, paid=paid))
     if rung is None:
         assert publication is None
         return
@@ -292,8 +274,8 @@ def test_payee_publishes_the_rung_of_the_highest_completed_lock(
 
 def test_settled_locks_publish_nothing() -> None:
     world = ladder(settled=3)
-    assert world.book.publication(on_chain(world, party=Party.PAYEE, paid=(1, 2, 3))) is None
-    lsf = replace(on_chain(world, party=Party.PAYEE, paid=(4,)), signatures=())
+    assert world.book.publication(world.on_chain(Party.PAYEE, paid=(1, 2, 3))) is None
+    lsf = replace(world.on_chain(Party.PAYEE, paid=(4,)), signatures=())
     assert world.book.publication(lsf) is None  # a revoked commitment's are not kept
 
 

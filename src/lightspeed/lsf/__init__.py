@@ -1,6 +1,7 @@
 """The Lightspeed extension of a channel: an output divided beforehand into hash-locked claims.
 
-Pure. Scheme `outputs`; Paper 2.1. `LightspeedFunding` is what a channel is opened with.
+Pure. Schemes `outputs` (Paper 2.1), `seals` (Paper 3) and `ladder`. `LightspeedFunding` is what a
+channel is opened with.
 """
 
 from lightspeed.lsf.books import (
@@ -80,6 +81,7 @@ from lightspeed.lsf.micropayment import (
 from lightspeed.lsf.negotiation import LsfParameters, offered_party
 from lightspeed.lsf.outputs import OutputsBook
 from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.seals import MAX_SEALS, SealsBook, seals_child_weight
 from lightspeed.lsf.settlement import Settlement
 from lightspeed.lsf.settling import next_close, next_settle
 from lightspeed.lsf.state import BOOK_TABLE, LsfContent, LsfState, OpenBook
@@ -95,6 +97,7 @@ __all__ = [
     "MAX_CLOSE_ELEMENTS",
     "MAX_LOCKS_WITH_P2A",
     "MAX_OUTPUTS_LOCKS",
+    "MAX_SEALS",
     "MAX_SETTLE_SECRETS",
     "MIN_LOCK_AMOUNT_SAT",
     "P2A_SAT",
@@ -135,6 +138,7 @@ __all__ = [
     "PayeeLimits",
     "RejectReason",
     "SchemeBook",
+    "SealsBook",
     "Settlement",
     "WrongLockSecret",
     "accepted_books",
@@ -157,6 +161,7 @@ __all__ = [
     "offered_party",
     "p2a_spend",
     "refund_spend",
+    "seals_child_weight",
     "settled_locks",
     "settlement_transaction_weight",
     "usable_books",
