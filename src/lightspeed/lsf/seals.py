@@ -28,7 +28,7 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
-from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
+from lightspeed.channel.sweeps import Spend
 from lightspeed.channel.weights import transaction_weight
 from lightspeed.colour import OPRET_WEIGHT
 from lightspeed.lsf.child import (
@@ -194,56 +194,48 @@ class SealsBook:
 
     def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """One claim of all that was paid."""
-        opened = dict(self._opened(lsf))
-        if opened:
-            yield from self._sweep(
-                lsf, spent, opened, leaf=CLAIM_LEAF, delay_blocks=0, purpose="claim"
+        child = self._unclaimed(lsf, spent)
+        opened = dict(self._opened(lsf)) if child else {}
+        if child and opened:
+            yield Sweep(
+                spend=self._spend(lsf, child, opened, leaf=CLAIM_LEAF),
+                purpose="claim",
+                mature_height=spent.height,
+                history=self._history(lsf, child, opened),
             )
 
     def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """One refund of everything, if it is not claimed in time; nothing while a secret is
         missing, whose tokens would be lost.
         """
-        if any(lsf.lock_secrets.get(lock) is None for lock in self._locks(lsf)):
+        child = self._unclaimed(lsf, spent)
+        if child is None or any(lsf.lock_secrets.get(lock) is None for lock in self._locks(lsf)):
             return
-        yield from self._sweep(
-            lsf,
-            spent,
-            dict(self._opened(lsf)),
-            leaf=CLAIM_REFUND_LEAF,
-            delay_blocks=self.refund_delay_blocks,
+        opened = dict(self._opened(lsf))
+        spend = self._spend(lsf, child, opened, leaf=CLAIM_REFUND_LEAF)
+        yield Sweep(
+            spend=replace(spend, sequence=self.refund_delay_blocks),
             purpose="lock refund",
+            mature_height=spent.height + self.refund_delay_blocks,
+            history=self._history(lsf, child, opened),
         )
 
-    def _sweep(
-        self,
-        lsf: LsfOnChain,
-        spent: SpentOnChain,
-        opened: Mapping[int, GraphSeal],
-        *,
-        leaf: int,
-        delay_blocks: int,
-        purpose: str,
-    ) -> Iterator[Sweep]:
-        """Nothing when another transaction than the child spent the LSF."""
+    def _unclaimed(self, lsf: LsfOnChain, spent: SpentOnChain) -> LsfChild | None:
+        """What spent the LSF, if that is the child and its output 1 is still there."""
         child = self._child_on_chain(lsf)
-        outpoint = child.tx.outpoint(LOCK_SEAL_VOUT)
-        if spent.tx.txid != child.tx.txid or outpoint in lsf.spends:
-            return
-        spend = script_spend(
-            outpoint,
+        gone = child.tx.outpoint(LOCK_SEAL_VOUT) in lsf.spends
+        return None if gone or spent.tx.txid != child.tx.txid else child
+
+    def _spend(
+        self, lsf: LsfOnChain, child: LsfChild, opened: Mapping[int, GraphSeal], *, leaf: int
+    ) -> Spend:
+        return script_spend(
+            child.tx.outpoint(LOCK_SEAL_VOUT),
             child.tx.outputs[LOCK_SEAL_VOUT],
             output=self.claim,
             leaf=leaf,
             key=lsf.book_secret,
-            sequence=delay_blocks or SEQUENCE_REPLACEABLE,
             tokens=self._tokens(child, opened, settled=lsf.settled),
-        )
-        yield Sweep(
-            spend=spend,
-            purpose=purpose,
-            mature_height=spent.height + delay_blocks,
-            history=self._history(lsf, child, opened),
         )
 
     def _tokens(
