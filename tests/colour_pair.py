@@ -200,7 +200,7 @@ class ColouredPair:
         other = self.pair.other(node)
         self.extend(node, colouring_of(node).send_deposit([token], b"consignment" * 9_000))
         self.pair.settle()
-        self.extend(other, colouring_of(other).admit(token))
+        self.extend(other, colouring_of(other).admit([token]))
         self.pair.settle()
         self.propose_deposits(node)
         self.pair.settle()

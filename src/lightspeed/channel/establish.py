@@ -177,7 +177,10 @@ def funded(
     """The funder's wallet has made the funding transaction; nothing is broadcast yet."""
     if opening.counterparty is None or opening.funder is not Side.HOLDER:
         raise ChannelRefusal("the channel was not accepted yet")
-    first = _first_commitments(opening, outpoint, signer=signer, extensions=extensions)
+    try:
+        first = _first_commitments(opening, outpoint, signer=signer, extensions=extensions)
+    except ChannelViolation as violation:
+        raise ChannelRefusal(str(violation)) from None
     message = FundingCreated(
         temporary_channel_id=opening.temporary_channel_id,
         funding_txid=outpoint.txid,

@@ -108,36 +108,38 @@ def receive_consignment(
     else:
         incoming = incoming.add(message)
     if not incoming.complete:
-        return ExtensionStep(_receiving(state, incoming))
+        session = replace(state.session, incoming=incoming)
+        return ExtensionStep(replace(state, session=session))
+    session = replace(state.session, incoming=None)
     return ExtensionStep(
-        _receiving(state, None), effects=(Notify(ConsignmentReceived(incoming.data)),)
+        replace(state, session=session), effects=(Notify(ConsignmentReceived(incoming.data)),)
     )
 
 
-def _receiving(state: ColourState, incoming: ConsignmentCollector | None) -> ColourState:
-    return replace(state, session=replace(state.session, incoming=incoming))
-
-
-def admit(token: TokenInput) -> Act:
+def admit(tokens: Sequence[TokenInput]) -> Act:
     def act(turn: Turn, state: ColourState) -> ExtensionStep[ColourState]:
         if turn.state.phase is not Phase.NORMAL:
             # It would keep the channel from closing, and the peer may not know of it.
             raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
-        if any(token.opout == ours.opout for ours in state.deposits):
-            raise ChannelRefusal(f"{token.opout} is a deposit of our own")
-        content, there = _everything(turn), state.admitted
-        if content.has(token.opout) or any(token.opout == each.opout for each in there):
-            raise ChannelRefusal(f"{token.opout} is known already")
-        waiting = [each for each in there if not content.has(each.opout)]
-        if len(content.inputs) + len(waiting) >= MAX_ALLOCATIONS:
-            raise ChannelRefusal(f"a channel holds {MAX_ALLOCATIONS} allocations")
-        total = sum(each.amount for each in (*content.inputs, *waiting, token))
-        if token.amount <= 0 or total > MAX_TOKENS:
-            raise ChannelRefusal(f"a deposit of {token.amount} tokens")
-        admitted = replace(state, admitted=tuple(sorted((*there, token))))
-        said = RgbAdmit(channel_id=turn.channel_id, opout=token.opout)
+        content = _everything(turn)
+        ours = {token.opout for token in state.deposits}
+        known = {token.opout for token in (*content.inputs, *state.admitted)}
+        for token in tokens:
+            if token.opout in ours:
+                # The peer has its consignment from us, and may say that the tokens are its own.
+                raise ChannelRefusal(f"{token.opout} is a deposit of our own")
+            if token.opout in known or token.amount <= 0:
+                raise ChannelRefusal(f"{token.opout} is no new allocation")
+            known.add(token.opout)
+        # Those of both sides that may still come: their updates can cross.
+        waiting = {*state.admitted, *state.deposits}.difference(content.inputs)
+        after = (*content.inputs, *waiting, *tokens)
+        if len(after) > MAX_ALLOCATIONS or sum(each.amount for each in after) > MAX_TOKENS:
+            raise ChannelRefusal(f"more than {MAX_ALLOCATIONS} allocations, or too many tokens")
+        admitted = replace(state, admitted=tuple(sorted((*state.admitted, *tokens))))
         up = turn.state.session.link is Link.UP
-        return ExtensionStep(admitted, effects=(Send(said),) if up else ())
+        said = [RgbAdmit(channel_id=turn.channel_id, opout=token.opout) for token in tokens]
+        return ExtensionStep(admitted, effects=tuple(map(Send, said)) if up else ())
 
     return act
 

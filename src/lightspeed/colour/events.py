@@ -49,7 +49,10 @@ class TokensTraded:
 
 @dataclass(frozen=True, slots=True)
 class ConsignmentReceived:
-    """Whole, and not looked at yet: validate it, then `Colouring.admit` or `refuse_deposit`."""
+    """Whole, and not looked at yet: validate it, then `Colouring.admit` or `refuse_deposit`.
+
+    One at a time: a peer may send as many as it likes.
+    """
 
     data: bytes = field(repr=False)
 

@@ -131,6 +131,10 @@ class Colouring:
     def refuse_ask(self, text: bytes = b"") -> Act:
         return offers.refuse_ask(text)
 
+    def withdraw_offer(self, text: bytes = b"") -> Act:
+        """Seller: the standing offer is void once the buyer has answered; it may cross a trade."""
+        return offers.withdraw(text)
+
     def send_deposit(self, tokens: Sequence[TokenInput], consignment: bytes) -> Act:
         """Depositor: these allocations are on the funding outpoint, as the consignment proves.
 
@@ -139,11 +143,11 @@ class Colouring:
         """
         return deposits.send_deposit(tokens, consignment)
 
-    def admit(self, token: TokenInput) -> Act:
-        """After `ConsignmentReceived`, once the node has found the allocation on the funding
-        outpoint, and every transaction that it rests on deep enough.
+    def admit(self, tokens: Sequence[TokenInput]) -> Act:
+        """After `ConsignmentReceived`, once the node has found these with `allocations_on` the
+        funding outpoint, and every transaction that they rest on deep enough.
         """
-        return deposits.admit(token)
+        return deposits.admit(tokens)
 
     def refuse_deposit(self, text: bytes = b"") -> Act:
         return deposits.refuse_deposit(text)
@@ -167,6 +171,8 @@ class Colouring:
                 return offers.receive_refusal(state, message)
             case RgbRefuse(subject=RefusedSubject.CONSIGNMENT):
                 return deposits.receive_refusal(state, message)
+            case RgbRefuse(subject=RefusedSubject.OFFER):
+                return offers.receive_withdrawal(view, state)
             case _:
                 raise ChannelViolation(f"{type(message).__name__} out of place")
 

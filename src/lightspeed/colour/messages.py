@@ -59,6 +59,8 @@ class RefusedSubject(IntEnum):
 
     ASK = 0
     CONSIGNMENT = 1
+    OFFER = 2
+    """The seller wants its standing offer back: the buyer answers with an `rgb_ask` for 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class RgbConsignment(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RgbAsk(Message):
-    """Buyer: asks for an offer of so many tokens. It voids the offer before."""
+    """Buyer: asks for an offer of so many tokens, or for none. It voids the offer before."""
 
     TYPE: ClassVar[int] = 39103
 
@@ -137,7 +139,7 @@ class RgbDeposit(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RgbRefuse(Message):
-    """No offer, or no admission."""
+    """No offer, no admission, or no longer an offer."""
 
     TYPE: ClassVar[int] = 39113
 

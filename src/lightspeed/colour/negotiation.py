@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from lightspeed.bitcoin import OutPoint
 from lightspeed.channel import ChannelConfig, ChannelViolation, Opening, StateError
-from lightspeed.rgb import Opout, TokenInput
+from lightspeed.rgb import Opout, TokenInput, Validated
 
 __all__ = [
     "ACCEPTER_TLV",
@@ -17,6 +18,7 @@ __all__ = [
     "ColourParameters",
     "ColourTerms",
     "accepter_record",
+    "allocations_on",
     "colour_parameters",
     "dump_tokens",
     "load_tokens",
@@ -150,6 +152,25 @@ def negotiate(*, offered: Mapping[int, bytes], received: Mapping[int, bytes]) ->
     if agreed != accepter_record(terms.contract_id):
         raise ChannelViolation("the accepter does not agree to the opener's contract")
     return ColourParameters(terms=terms)
+
+
+def allocations_on(
+    validated: Validated, outpoint: OutPoint, *, contract_id: bytes
+) -> tuple[TokenInput, ...]:
+    """What a valid consignment proves to be on a funding outpoint, ascending.
+
+    How deep its transactions are is for the caller to check. Raises `ChannelViolation` for
+    another contract than the channel's.
+    """
+    if validated.contract_id != contract_id:
+        raise ChannelViolation("a consignment of another contract than the channel's")
+    return tuple(
+        sorted(
+            TokenInput(opout, allocation.amount)
+            for opout, allocation in validated.revealed.items()
+            if allocation.outpoint == outpoint
+        )
+    )
 
 
 def with_allocations(opening: Opening, allocations: Sequence[TokenInput]) -> Opening:

@@ -6,7 +6,8 @@
       |-- rgb_trade {offer, tokens, price} --------->|   an update
 
 The buyer asks again only when it was answered, in each connection; the seller offers only when
-it was asked. So both always agree on the offer that stands.
+it was asked. So both always agree on the offer that stands. A seller that wants it back says
+rgb_refuse, and the buyer rgb_ask {0}, unless its trade is under way; until then the offer stands.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from lightspeed.colour.events import AskRefused, TokensAsked, TokensOffered
 from lightspeed.colour.messages import RefusedSubject, RgbAsk, RgbOffer, RgbRefuse, RgbTrade
 from lightspeed.colour.negotiation import EXTENSION_NAME
 from lightspeed.colour.state import ColourContent, ColourState, Offer
+from lightspeed.colour.updates import offer_of
 
 __all__ = [
     "ask",
@@ -36,7 +38,9 @@ __all__ = [
     "receive_ask",
     "receive_offer",
     "receive_refusal",
+    "receive_withdrawal",
     "refuse_ask",
+    "withdraw",
 ]
 
 Act = Callable[[Turn, ColourState], ExtensionStep[ColourState]]
@@ -92,14 +96,26 @@ def receive_refusal(state: ColourState, message: RgbRefuse) -> ExtensionStep[Col
     return ExtensionStep(answered, effects=(Notify(AskRefused(message.text)),))
 
 
+def receive_withdrawal(view: ChannelView, state: ColourState) -> ExtensionStep[ColourState]:
+    """Given back at once. Nothing to do when we ask already, or when our trade crosses it."""
+    offer = state.counterparty_offer
+    under_way = any(
+        isinstance(update, RgbTrade) and offer_of(update) == offer for update in view.updates
+    )
+    if offer is None or under_way:
+        return ExtensionStep(state)
+    voided = RgbAsk(channel_id=view.config.channel_id, tokens=0)
+    return ExtensionStep(replace(state, counterparty_offer=None), effects=(Send(voided),))
+
+
 # --- seller ---------------------------------------------------------------------------------
 
 
 def receive_ask(state: ColourState, message: RgbAsk) -> ExtensionStep[ColourState]:
+    if not message.tokens:
+        return ExtensionStep(replace(state, holder_offer=None))
     if state.session.asked:
         raise ChannelViolation("rgb_ask before the one before is answered")
-    if not message.tokens:
-        raise ChannelViolation("rgb_ask for nothing")
     asked = replace(state, holder_offer=None, session=replace(state.session, asked=True))
     return ExtensionStep(asked, effects=(Notify(TokensAsked(message.tokens)),))
 
@@ -135,6 +151,15 @@ def refuse_ask(text: bytes) -> Act:
         message = RgbRefuse(channel_id=turn.channel_id, subject=RefusedSubject.ASK, text=text)
         answered = replace(state, session=replace(state.session, asked=False))
         return ExtensionStep(answered, effects=(Send(message),))
+
+    return act
+
+
+def withdraw(text: bytes) -> Act:
+    def act(turn: Turn, state: ColourState) -> ExtensionStep[ColourState]:
+        check_connected(turn)
+        message = RgbRefuse(channel_id=turn.channel_id, subject=RefusedSubject.OFFER, text=text)
+        return ExtensionStep(state, effects=(Send(message),) if state.holder_offer else ())
 
     return act
 

@@ -26,7 +26,7 @@ from lightspeed.colour.negotiation import EXTENSION_NAME, MAX_ALLOCATIONS, MAX_T
 from lightspeed.colour.state import ColourContent, ColourState, Offer
 from lightspeed.rgb import TokenInput
 
-__all__ = ["ColourUpdate", "apply", "check", "check_reserved", "committed"]
+__all__ = ["ColourUpdate", "apply", "check", "check_reserved", "committed", "offer_of"]
 
 ColourUpdate = RgbTrade | RgbDeposit
 
@@ -56,7 +56,7 @@ def _check_trade(
     trade: RgbTrade,
 ) -> None:
     seller = sender.other
-    if _offer_of(trade) != state.offer(seller):
+    if offer_of(trade) != state.offer(seller):
         raise ChannelViolation(f"offer {trade.offer} does not stand, or says something else")
     if trade.offer <= content.traded(seller):
         raise ChannelViolation(f"offer {trade.offer} was taken already")
@@ -88,7 +88,7 @@ def _check_room(content: ColourContent, token: TokenInput) -> None:
         raise ChannelViolation("more tokens than there can be")
 
 
-def _offer_of(trade: RgbTrade) -> Offer:
+def offer_of(trade: RgbTrade) -> Offer:
     return Offer(trade.offer, trade.tokens, trade.price_msat)
 
 
@@ -147,7 +147,7 @@ def committed(state: ColourState, sender: Side, update: ColourUpdate) -> Extensi
     """It is irrevocable on both sides: tell the node."""
     match update:
         case RgbTrade():
-            seller, offer = sender.other, _offer_of(update)
+            seller, offer = sender.other, offer_of(update)
             if state.offer(seller) == offer:
                 state = state.with_offer(seller, None)
             return ExtensionStep(state, effects=(Notify(TokensTraded(seller, offer)),))

@@ -1,0 +1,513 @@
+"""What moves tokens between the sides, and what a thief might say instead."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from channel_pair import Node, open_pair
+from colour_pair import (
+    ColouredPair,
+    channel_of,
+    colouring_of,
+    content_of,
+    open_coloured_pair,
+    state_of,
+)
+from lightspeed.channel import ChannelClosed, ChannelRefusal, ChannelViolation, Side
+from lightspeed.colour import (
+    MAX_ALLOCATIONS,
+    AskRefused,
+    ConsignmentReceived,
+    ConsignmentRefused,
+    DepositAdmitted,
+    Offer,
+    RefusedSubject,
+    RgbAdmit,
+    RgbAsk,
+    RgbConsignment,
+    RgbDeposit,
+    RgbOffer,
+    RgbRefuse,
+    RgbTrade,
+    TokensAsked,
+    TokensDeposited,
+    TokensOffered,
+    TokensTraded,
+    next_deposits,
+)
+from lightspeed.colour.consignments import consignment_messages
+from lightspeed.colour.messages import MAX_CONSIGNMENT_BYTES_PER_MESSAGE
+from lightspeed.rgb import Opout, TokenInput
+from lightspeed.units import Msat
+from lightspeed.wire import ClosingSigned, Message, UpdateAddHtlc, UpdateFee
+
+ONION = bytes(1366)
+
+
+def hear(node: Node, message: Message) -> None:
+    """As if the peer had sent it."""
+    node.run(channel_of(node).receive(message))
+
+
+def propose(node: Node, update: Message) -> None:
+    node.run(channel_of(node).propose(update))
+
+
+def commit(coloured: ColouredPair, node: Node) -> None:
+    node.run(channel_of(node).commit())
+    coloured.pair.settle()
+
+
+def reconnect(coloured: ColouredPair) -> None:
+    coloured.pair.disconnect()
+    for node in (coloured.funder, coloured.fundee):
+        node.restart()
+    coloured.pair.reconnect()
+    coloured.pair.settle()
+
+
+@pytest.fixture
+def coloured() -> ColouredPair:
+    return open_coloured_pair(tokens=1_000, pushed=400, push_sat=2_000_000)
+
+
+# --- trades ---------------------------------------------------------------------------------
+
+
+def test_tokens_are_asked_for_offered_and_taken(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    before = channel_of(buyer).state.base.holder_msat
+    coloured.trade(buyer, 100, 5_001)
+    offer = Offer(1, 100, 5_001)
+    assert seller.take(TokensAsked) == [TokensAsked(100)]
+    assert buyer.take(TokensOffered) == [TokensOffered(offer)]
+    assert buyer.take(TokensTraded) == [TokensTraded(Side.COUNTERPARTY, offer)]
+    assert seller.take(TokensTraded) == [TokensTraded(Side.HOLDER, offer)]
+    assert coloured.tokens() == (500, 500)
+    assert channel_of(buyer).state.base.holder_msat == before - 5_001
+    for node in (buyer, seller):
+        assert state_of(node).offer(Side.HOLDER) is state_of(node).offer(Side.COUNTERPARTY) is None
+    coloured.pair.check_mirrored()
+
+
+def test_refused_question_and_the_next_one(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.extend(buyer, colouring_of(buyer).ask_for(5))
+    with pytest.raises(ChannelRefusal, match="not answered"):
+        coloured.extend(buyer, colouring_of(buyer).ask_for(5))
+    coloured.pair.settle()
+    coloured.extend(seller, colouring_of(seller).refuse_ask(b"no"))
+    coloured.pair.settle()
+    assert buyer.take(AskRefused) == [AskRefused(b"no")]
+    with pytest.raises(ChannelRefusal, match="did not ask"):
+        coloured.extend(seller, colouring_of(seller).offer_tokens(5, 1))
+    coloured.agree(buyer, 5, 1)
+    assert state_of(buyer).counterparty_offer == Offer(1, 5, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"offer": 2}, {"offer": 0}, {"tokens": 101}, {"tokens": 2**64 - 1}, {"price_msat": 0}],
+)
+def test_trade_takes_the_standing_offer_and_no_other(
+    coloured: ColouredPair, change: dict[str, Any]
+) -> None:
+    coloured.agree(coloured.fundee, 100, 5_000)
+    with pytest.raises(ChannelViolation, match="does not stand"):
+        hear(coloured.funder, replace(coloured.trade_of(coloured.fundee), **change))
+
+
+def test_trade_without_an_offer_is_refused(coloured: ColouredPair) -> None:
+    trade = RgbTrade(
+        channel_id=channel_of(coloured.funder).channel_id, offer=0, tokens=0, price_msat=0
+    )
+    with pytest.raises(ChannelViolation):
+        hear(coloured.funder, trade)
+
+
+def test_offer_is_taken_once(coloured: ColouredPair) -> None:
+    """Twice in one commitment, again after it, and again after both sides forgot the offer."""
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    trade = coloured.trade_of(buyer)
+    propose(buyer, trade)
+    coloured.pair.settle()
+    with pytest.raises(ChannelViolation, match="taken already"):
+        hear(seller, trade)
+    with pytest.raises(ChannelRefusal, match="taken already"):
+        propose(buyer, trade)
+    commit(coloured, buyer)
+    reconnect(coloured)
+    with pytest.raises(ChannelViolation, match="does not stand"):
+        hear(seller, trade)
+    assert coloured.tokens() == (500, 500)
+
+
+@pytest.mark.parametrize("deliveries", range(6))
+def test_trade_survives_a_lost_connection_and_moves_once(
+    coloured: ColouredPair, deliveries: int
+) -> None:
+    """Lost after any number of its messages; both sides are killed too."""
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    propose(buyer, coloured.trade_of(buyer))
+    buyer.run(channel_of(buyer).commit())
+    for number in range(deliveries):
+        coloured.pair.deliver(buyer if number % 2 == 0 else seller)
+    reconnect(coloured)
+    commit(coloured, buyer)
+    assert coloured.tokens() == (500, 500)
+    assert len(buyer.take(TokensTraded)) == len(seller.take(TokensTraded)) == 1
+    coloured.pair.check_mirrored()
+
+
+def test_question_voids_the_offer_before_on_both_sides(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    old = coloured.trade_of(buyer)
+    coloured.extend(buyer, colouring_of(buyer).ask_for(7))
+    with pytest.raises(ChannelRefusal):
+        propose(buyer, old)
+    coloured.pair.settle()
+    with pytest.raises(ChannelViolation):
+        hear(seller, old)
+
+
+def test_no_question_while_a_trade_is_under_way(coloured: ColouredPair) -> None:
+    buyer = coloured.fundee
+    coloured.agree(buyer, 100, 5_000)
+    propose(buyer, coloured.trade_of(buyer))
+    with pytest.raises(ChannelRefusal, match="under way"):
+        coloured.extend(buyer, colouring_of(buyer).ask_for(7))
+
+
+def test_unasked_or_empty_offers_and_impossible_ones(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    channel_id = channel_of(buyer).channel_id
+    empty = RgbOffer(channel_id=channel_id, offer=1, tokens=0, price_msat=1)
+    with pytest.raises(ChannelViolation, match="nobody asked"):
+        hear(buyer, replace(empty, tokens=1))
+    with pytest.raises(ChannelViolation, match="nobody asked"):
+        hear(buyer, RgbRefuse(channel_id=channel_id, subject=RefusedSubject.ASK))
+    coloured.extend(buyer, colouring_of(buyer).ask_for(1_000))
+    for wrong in (empty, replace(empty, offer=0, tokens=1)):
+        with pytest.raises(ChannelViolation, match="offer of nothing"):
+            hear(buyer, wrong)
+    coloured.pair.settle()
+    for tokens, price_msat in ((0, 1), (601, 1), (1, -1), (1, 1 << 64)):
+        with pytest.raises(ChannelRefusal):
+            coloured.extend(seller, colouring_of(seller).offer_tokens(tokens, price_msat))
+    with pytest.raises(ChannelViolation, match="before the one before"):
+        hear(seller, RgbAsk(channel_id=channel_id, tokens=1))
+    for tokens in (0, 1 << 64):
+        with pytest.raises(ChannelRefusal):
+            coloured.extend(seller, colouring_of(seller).ask_for(tokens))
+
+
+def test_price_is_covered_above_the_reserve(coloured: ColouredPair) -> None:
+    buyer = coloured.fundee
+    coloured.agree(buyer, 100, 1_999_000_000)  # of 2,000,000 sat; the reserve is 50,000
+    with pytest.raises(ChannelRefusal, match="reserve"):
+        propose(buyer, coloured.trade_of(buyer))
+    with pytest.raises(ChannelViolation, match="reserve"):
+        hear(coloured.funder, coloured.trade_of(buyer))
+
+
+def test_offered_tokens_are_not_spent_otherwise(coloured: ColouredPair) -> None:
+    """The seller buys nothing with them while the buyer may take them at any time."""
+    seller, buyer = coloured.funder, coloured.fundee
+    coloured.agree(buyer, 600, 5_000)
+    assert state_of(seller).holder_offer == Offer(1, 600, 5_000)
+    coloured.agree(seller, 400, 7_000)  # the other way round, at the same time
+    propose(seller, coloured.trade_of(seller))
+    propose(buyer, coloured.trade_of(buyer))
+    seller.run(channel_of(seller).commit())
+    commit(coloured, buyer)
+    assert coloured.tokens() == (400, 600)
+    coloured.pair.check_mirrored()
+
+
+def test_offer_is_given_back_unless_the_trade_crosses(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    coloured.extend(seller, colouring_of(seller).withdraw_offer(b"the price rose"))
+    assert state_of(seller).holder_offer is not None  # until the buyer has answered
+    coloured.pair.settle()
+    assert state_of(seller).holder_offer is None
+    assert state_of(buyer).counterparty_offer is None
+    coloured.extend(seller, colouring_of(seller).withdraw_offer())
+    assert not seller.sent
+
+    coloured.agree(buyer, 100, 5_000)
+    coloured.extend(seller, colouring_of(seller).withdraw_offer())
+    propose(buyer, coloured.trade_of(buyer))
+    commit(coloured, buyer)
+    assert coloured.tokens() == (500, 500)
+
+    coloured.agree(buyer, 50, 5_000)
+    coloured.extend(seller, colouring_of(seller).withdraw_offer())
+    coloured.extend(buyer, colouring_of(buyer).ask_for(60))
+    coloured.pair.settle()
+    coloured.extend(seller, colouring_of(seller).offer_tokens(60, 1))
+    coloured.pair.settle()
+    assert coloured.trade_of(buyer).tokens == 60
+
+
+def test_no_trade_after_shutdown_of_its_sender(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    trade = coloured.trade_of(buyer)
+    _, effects = channel_of(seller).add_htlc(
+        amount_msat=Msat(1_000_000), payment_hash=bytes(32), cltv_expiry=500, onion=ONION
+    )
+    seller.run(effects)
+    commit(coloured, seller)  # an HTLC keeps the channel from closing
+    buyer.run(channel_of(buyer).shutdown())
+    coloured.pair.settle()
+    with pytest.raises(ChannelRefusal, match="shutdown"):
+        propose(buyer, trade)
+    with pytest.raises(ChannelViolation, match="shutdown"):
+        hear(seller, trade)
+    with pytest.raises(ChannelRefusal):
+        coloured.extend(buyer, colouring_of(buyer).ask_for(1))
+
+
+# --- deposits -------------------------------------------------------------------------------
+
+
+def test_deposit_is_announced_admitted_and_made(coloured: ColouredPair) -> None:
+    depositor, other = coloured.fundee, coloured.funder
+    token = coloured.deposit(depositor, 50)
+    (received,) = other.take(ConsignmentReceived)
+    assert received.data == b"consignment" * 9_000
+    assert depositor.take(DepositAdmitted) == [DepositAdmitted(token)]
+    assert depositor.take(TokensDeposited) == [TokensDeposited(Side.HOLDER, token)]
+    assert other.take(TokensDeposited) == [TokensDeposited(Side.COUNTERPARTY, token)]
+    assert coloured.tokens() == (600, 450)
+    for node in (depositor, other):
+        state = state_of(node)
+        assert (state.admitted, state.deposits, state.granted) == ((), (), frozenset())
+
+
+def test_only_admitted_allocations_are_deposited_with_their_amount(coloured: ColouredPair) -> None:
+    depositor, other = coloured.fundee, coloured.funder
+    token = coloured.put_on_funding(50)
+    deposit = RgbDeposit(
+        channel_id=channel_of(other).channel_id, opout=token.opout, amount=token.amount
+    )
+    for wrong in (deposit, replace(deposit, amount=0)):
+        with pytest.raises(ChannelViolation, match="not admitted"):
+            hear(other, wrong)
+    coloured.extend(other, colouring_of(other).admit([token]))
+    for change in (51, 49, 0, 2**64 - 1):
+        with pytest.raises(ChannelViolation, match="not admitted"):
+            hear(other, replace(deposit, amount=change))
+    (there,) = content_of(other).inputs
+    with pytest.raises(ChannelViolation, match="not admitted"):
+        hear(other, replace(deposit, opout=there.opout, amount=there.amount))
+    with pytest.raises(ChannelRefusal, match="not admitted"):  # it was not told of it
+        propose(depositor, deposit)
+    hear(other, deposit)
+    with pytest.raises(ChannelViolation, match="in the channel already"):
+        hear(other, deposit)
+
+
+def test_deposit_of_ours_is_not_admitted_as_the_peers(coloured: ColouredPair) -> None:
+    """It knows our allocation and its consignment, because we sent them."""
+    victim, thief = coloured.fundee, coloured.funder
+    token = coloured.put_on_funding(50)
+    coloured.extend(victim, colouring_of(victim).send_deposit([token], b"history"))
+    coloured.pair.settle()
+    with pytest.raises(ChannelRefusal, match="our own"):
+        coloured.extend(victim, colouring_of(victim).admit([token]))
+    deposit = RgbDeposit(
+        channel_id=channel_of(victim).channel_id, opout=token.opout, amount=token.amount
+    )
+    with pytest.raises(ChannelViolation, match="not admitted"):
+        hear(victim, deposit)
+    assert not state_of(thief).admitted
+
+
+def test_nothing_is_admitted_twice_or_without_room(coloured: ColouredPair) -> None:
+    node = coloured.funder
+    (there,) = content_of(node).inputs
+    new = [TokenInput(Opout(bytes([1]) * 32, 4000, number), 1) for number in range(MAX_ALLOCATIONS)]
+    admit = colouring_of(node).admit
+    huge = replace(new[0], amount=2**64 - 1_000)
+    for wrong in ([there], new, [huge], new[:1] * 2, [replace(new[0], amount=0)]):
+        with pytest.raises(ChannelRefusal):
+            coloured.extend(node, admit(wrong))
+    coloured.extend(node, admit(new[1:]))
+    for wrong in (new[:1], new[1:2]):
+        with pytest.raises(ChannelRefusal):
+            coloured.extend(node, admit(wrong))
+    coloured.extend(node, admit([]))
+
+
+def test_both_sides_deposits_have_room_together(coloured: ColouredPair) -> None:
+    """They could cross: what we have told of ourselves counts against what we admit."""
+    node = coloured.funder
+    ours = [TokenInput(Opout(bytes([1]) * 32, 4000, number), 1) for number in range(40)]
+    theirs = [TokenInput(Opout(bytes([2]) * 32, 4000, number), 1) for number in range(24)]
+    coloured.extend(node, colouring_of(node).send_deposit(ours, b"history"))
+    with pytest.raises(ChannelRefusal):
+        coloured.extend(node, colouring_of(node).admit(theirs))
+    coloured.extend(node, colouring_of(node).admit(theirs[1:]))
+
+
+def test_admission_is_repeated_until_the_deposit_is_made(coloured: ColouredPair) -> None:
+    depositor, other = coloured.fundee, coloured.funder
+    token = coloured.put_on_funding(50)
+    coloured.extend(depositor, colouring_of(depositor).send_deposit([token], b"history"))
+    coloured.pair.settle()
+    coloured.pair.disconnect()
+    coloured.extend(other, colouring_of(other).admit([token]))
+    assert not other.sent
+    reconnect(coloured)
+    coloured.propose_deposits(depositor)
+    assert next_deposits(channel_of(depositor)) == ()
+    reconnect(coloured)
+    commit(coloured, depositor)
+    assert coloured.tokens() == (600, 450)
+    reconnect(coloured)
+    assert not depositor.sent
+    assert not other.sent
+
+
+def test_admission_of_what_we_never_deposited_says_nothing(coloured: ColouredPair) -> None:
+    """Else it would keep the channel from ever closing well."""
+    node = coloured.funder
+    opout = Opout(bytes(32), 4000, 0)
+    hear(node, RgbAdmit(channel_id=channel_of(node).channel_id, opout=opout))
+    assert not state_of(node).granted
+    node.run(channel_of(node).shutdown())
+    coloured.pair.settle()
+    assert node.take(ChannelClosed)
+
+
+def test_close_waits_for_a_deposit_that_was_admitted(coloured: ColouredPair) -> None:
+    depositor, other = coloured.fundee, coloured.funder
+    token = coloured.put_on_funding(50)
+    coloured.extend(depositor, colouring_of(depositor).send_deposit([token], b"history"))
+    coloured.pair.settle()
+    coloured.extend(other, colouring_of(other).admit([token]))
+    other.run(channel_of(other).shutdown())
+    coloured.pair.settle()
+    assert not other.take(ChannelClosed)
+    coloured.propose_deposits(depositor)
+    coloured.pair.settle()
+    (closed,) = other.take(ChannelClosed)
+    assert closed.coloured is not None
+    proved = coloured.proved(closed.coloured.witness)
+    assert sorted(proved.values()) == [450, 600]
+
+
+def test_nothing_is_admitted_once_the_channel_shuts_down(coloured: ColouredPair) -> None:
+    _, effects = channel_of(coloured.funder).add_htlc(
+        amount_msat=Msat(1_000_000), payment_hash=bytes(32), cltv_expiry=500, onion=ONION
+    )
+    coloured.funder.run(effects)
+    commit(coloured, coloured.funder)
+    coloured.funder.run(channel_of(coloured.funder).shutdown())
+    token = coloured.put_on_funding(50)
+    with pytest.raises(ChannelRefusal, match="shutting"):
+        coloured.extend(coloured.funder, colouring_of(coloured.funder).admit([token]))
+
+
+def test_refused_consignment_is_told(coloured: ColouredPair) -> None:
+    depositor, other = coloured.fundee, coloured.funder
+    coloured.extend(other, colouring_of(other).refuse_deposit(b"too deep"))
+    coloured.pair.settle()
+    assert depositor.take(ConsignmentRefused) == [ConsignmentRefused(b"too deep")]
+
+
+def test_consignments_come_in_order_and_bounded(coloured: ColouredPair) -> None:
+    node = coloured.funder
+    data = bytes(2 * MAX_CONSIGNMENT_BYTES_PER_MESSAGE) + b"end"
+    first, second, third = consignment_messages(channel_of(node).channel_id, data)
+    for wrong in (second, replace(first, total=(16 << 20) + 1), replace(first, data=b"")):
+        with pytest.raises(ChannelViolation):
+            hear(node, wrong)
+    hear(node, first)
+    for wrong in (first, third, replace(second, total=7), replace(second, data=b"")):
+        with pytest.raises(ChannelViolation):
+            hear(node, wrong)
+    hear(node, second)
+    with pytest.raises(ChannelViolation):
+        hear(node, replace(third, data=b"endless"))
+    hear(node, third)
+    assert node.take(ConsignmentReceived) == [ConsignmentReceived(data)]
+    hear(node, first)
+    reconnect(coloured)
+    hear(node, first)  # a new connection begins anew
+
+
+# --- no burn --------------------------------------------------------------------------------
+
+
+def narrow(push_sat: int = 400) -> ColouredPair:
+    """Of 100,000 sat the funder has what it needs."""
+    return open_coloured_pair(tokens=1_000, pushed=400, funding_sat=100_000, push_sat=push_sat)
+
+
+def test_fee_update_that_would_trim_the_funders_output_is_refused() -> None:
+    coloured = narrow(push_sat=90_000)
+    funder = coloured.funder
+    # (1,124 + 172) weight units and the anchors; 354 of the 10,000 sat have to be left
+    limit = (10_000 - 660 - 354) * 1_000 // (1_124 + 172)
+    fee = UpdateFee(channel_id=channel_of(funder).channel_id, feerate_per_kw=limit + 2)
+    with pytest.raises(ChannelViolation, match="own output"):
+        hear(coloured.fundee, fee)
+    with pytest.raises(ChannelRefusal, match="own output"):
+        propose(funder, fee)
+
+
+def test_htlcs_of_the_fundee_that_would_trim_the_funders_output_are_refused() -> None:
+    """Each adds 172 weight units to the fee, which the funder pays."""
+    coloured = narrow(push_sat=96_000)
+    channel_id = channel_of(coloured.funder).channel_id
+
+    def add(number: int) -> UpdateAddHtlc:
+        return UpdateAddHtlc(
+            channel_id=channel_id,
+            id=number,
+            amount_msat=Msat(2_000_000),
+            payment_hash=bytes(32),
+            cltv_expiry=500,
+            onion_routing_packet=ONION,
+        )
+
+    # An honest fundee leaves room for twice the fee rate and one more: 4,000 sat are too few.
+    with pytest.raises(ChannelRefusal, match="own output"):
+        propose(coloured.fundee, add(0))
+    # Fee of 1,296 WU, 660 for anchors, 354 above dust: 1,690 sat are left, for 9 HTLCs.
+    for number in range(9):
+        hear(coloured.funder, add(number))
+    with pytest.raises(ChannelViolation, match="own output"):
+        hear(coloured.funder, add(9))
+
+
+def test_closing_fee_that_would_take_an_output_with_tokens_is_refused() -> None:
+    coloured = narrow(push_sat=96_000)
+    funder, fundee = coloured.funder, coloured.fundee
+    propose(funder, UpdateFee(channel_id=channel_of(funder).channel_id, feerate_per_kw=253))
+    commit(coloured, funder)
+    for node in (funder, fundee):
+        node.run(channel_of(node).shutdown())
+    for _ in range(2):
+        coloured.pair.deliver(fundee)
+    coloured.pair.deliver(funder)
+    (message,) = [each for each in funder.sent if isinstance(each, ClosingSigned)]
+    funder.sent.clear()
+    with pytest.raises(ChannelViolation, match="closing fee"):
+        hear(fundee, replace(message, fee_satoshis=4_000 - 353))
+
+
+def test_consignment_is_no_message_of_a_channel_without_tokens() -> None:
+    pair = open_pair()
+    message = RgbConsignment(
+        channel_id=channel_of(pair.funder).channel_id, total=1, offset=0, data=b"x"
+    )
+    with pytest.raises(ChannelViolation):
+        hear(pair.funder, message)
