@@ -43,11 +43,14 @@ class Fuse:
     blows_at: int | None = None
     points: list[str] = field(default_factory=list)
     dead: bool = False
+    blown_at: str = ""
+    """The operation."""
 
     def point(self, what: str) -> None:
         """Before the operation."""
-        if self.dead or len(self.points) == self.blows_at:
-            self.dead = True
+        self.check()
+        if len(self.points) == self.blows_at:
+            self.dead, self.blown_at = True, what
             raise Killed(what)
         self.points.append(what)
 
@@ -122,7 +125,7 @@ class Fused:
 
 
 _LEDGER_WRITES = frozenset(
-    {"store_book", "extend_lease", "fence", "close_book", "declare_restored"}
+    {"store_book", "extend_lease", "fence", "close_book", "prune", "declare_restored"}
 )
 _PAYER_WRITES = frozenset({"save", "stop"})
 
@@ -192,7 +195,8 @@ class Machine:
     """Everything that it ever broadcast, over all its processes."""
     about_to_publish: Callable[["Machine", Tx], None] = lambda _, __: None
     fuse: Fuse = field(default_factory=Fuse)
-    running: bool = False
+    started: bool = False
+    """There is a process, or the corpse of one: see `running` and `kill`."""
     channel_id: bytes = b""
     """Of the one channel that the world is about, once both have it."""
     line: Line | None = None
@@ -235,11 +239,16 @@ class Machine:
         ).init
 
     # --- the process ----------------------------------------------------------------------
+    @property
+    def running(self) -> bool:
+        """No task of it was killed yet."""
+        return self.started and not self.fuse.dead
+
     async def start(self, *, blows_at: int | None = None) -> None:
         """From the files; `blows_at` counts from now on."""
-        assert not self.running
+        assert not self.started
         self.fuse = Fuse(blows_at=blows_at)
-        self.running = True
+        self.started = True
         self._opened = NodeStore(self.config.store_path)
         if self.honest:
             doubt_old_copy(self._opened)
@@ -259,7 +268,7 @@ class Machine:
             store=store,
             wallet=wallet,
             chain=chain,
-            ledger=self.ledger and Fused(self.ledger, self.fuse, _LEDGER_WRITES),  # type: ignore[arg-type]
+            ledger=self.ledger and Fused(self.ledger, self.fuse, _LEDGER_WRITES),
             payer_store=self.payer_store and Fused(self.payer_store, self.fuse, _PAYER_WRITES),  # type: ignore[arg-type]
             clock=self.clock,
         )
@@ -275,7 +284,7 @@ class Machine:
     async def kill(self) -> None:
         """As kill -9: what is on the disk stays, everything else is gone."""
         self.fuse.dead = True
-        self.running = False
+        self.started = False
         self.line = None
         self.outbox.clear()
         watching = self.node._watching
@@ -303,25 +312,25 @@ class Machine:
 
     def stored_record(self, table: str, key: bytes) -> bytes | None:
         """A channel's `Lookup`, also for whoever has only the files."""
-        if not self.running:
+        if not self.started:
             with NodeStore(self.config.store_path) as store:
                 return store.get(table, key)
         return self._opened.get(table, key)
 
     def put_back(self, backup: bytes) -> None:
         """Not while it runs: the store becomes what it was when the backup was made."""
-        assert not self.running
+        assert not self.started
         for path in self.folder.glob("node.sqlite*"):
             path.unlink()
         self.config.store_path.write_bytes(backup)
 
     def copy_ledger(self, to: Path) -> None:
         """Not while it runs."""
-        assert not self.running
+        assert not self.started
         shutil.copy(self.ledger_path, to)
 
     def put_ledger_back(self, backup: Path) -> None:
-        assert not self.running
+        assert not self.started
         for path in self.folder.glob("ledger.sqlite*"):
             path.unlink()
         shutil.copy(backup, self.ledger_path)

@@ -50,7 +50,7 @@ from lightspeed.payment import (
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import Message
 
-__all__ = ["FUNDING_SAT", "PUSH_SAT", "D", "Lost", "R", "World", "world_of"]
+__all__ = ["FUNDING_SAT", "PUSH_SAT", "SETTLED_DEPTH", "D", "Lost", "R", "World", "world_of"]
 
 D, R = 20, 44
 FUNDING_SAT, PUSH_SAT = 2_000_000, 200_000
@@ -83,6 +83,8 @@ class World:
     """Something happened that no honest side does: a channel may fail now."""
     sleeping_blocks: int = 0
     """So long the honest side does not look."""
+    last_words_arrive: bool = False
+    """What a process said before it died is heard, or is lost with its connection."""
     record: Record = field(default_factory=Record)
     secrets: dict[bytes, SecretBook] = field(default_factory=dict)
     allocators: dict[bytes, Allocator] = field(default_factory=dict)
@@ -176,10 +178,14 @@ class World:
         self.learn_channel()
         await self.mine(SETTLED_DEPTH)
         self.learn_channel()
-        self.begun_height = self.regtest.height
-        self.coins_sat = {m.name: m.purse.balance().total_sat for m in self.machines}
+        self.take_stock()
         if self.thief is not None:
             self.thief.keep()
+
+    def take_stock(self) -> None:
+        """What a purse gains or a fee costs counts from now on."""
+        self.begun_height = self.regtest.height
+        self.coins_sat = {m.name: m.purse.balance().total_sat for m in self.machines}
 
     def learn_channel(self) -> None:
         """The channel that both have; the fundee may know of one whose opening the funder lost."""
@@ -190,6 +196,10 @@ class World:
                 self._funding = config.funding_outpoint
                 for machine in self.machines:
                     machine.channel_id = channel_id
+
+    @property
+    def has_common_channel(self) -> bool:
+        return all(machine.channel_id for machine in self.machines)
 
     @property
     def is_open(self) -> bool:
@@ -220,6 +230,10 @@ class World:
 
     async def deliver(self, sender: Machine) -> Message | None:
         """The next message of `sender`, over the wire's form."""
+        await self._bury()
+        return await self._deliver(sender)
+
+    async def _deliver(self, sender: Machine) -> Message | None:
         if not sender.outbox:
             return None
         message = sender.outbox.popleft()
@@ -287,7 +301,7 @@ class World:
         try:
             return await act
         except Killed:
-            await self.crash(machine)
+            await self._bury()
             return None
 
     # --- wishes ---------------------------------------------------------------------------
@@ -311,9 +325,7 @@ class World:
         except (LightspeedError, TimeoutError):
             return None
         except Killed:
-            for machine in self.machines:
-                if machine.running and machine.fuse.dead:
-                    await self.crash(machine)
+            await self._bury()
             return None
 
     def _forget_wish(self, task: asyncio.Task[Any]) -> None:
@@ -334,9 +346,10 @@ class World:
     # --- processes ------------------------------------------------------------------------
     async def crash(self, machine: Machine, *, rest_arrives: bool = False) -> None:
         """kill -9. `rest_arrives`: what it said last is heard, or is lost with the connection."""
-        if not machine.running:
+        if not machine.started:
             return
-        while rest_arrives and await self.deliver(machine):
+        machine.fuse.dead = True
+        while rest_arrives and await self._deliver(machine):
             pass
         machine.unplug()
         await machine.kill()
@@ -344,8 +357,15 @@ class World:
             self.allocators.clear()
         await self.disconnect()
 
+    async def _bury(self) -> None:
+        """Processes that a fuse has killed, maybe in a task that nobody waits for."""
+        for machine in self.machines:
+            if machine.started and machine.fuse.dead:
+                await self.crash(machine, rest_arrives=self.last_words_arrive)
+
     async def start(self, machine: Machine, *, blows_at: int | None = None) -> None:
         """Again, from its files."""
+        await self._bury()
         if not machine.running:
             with contextlib.suppress(Killed):
                 await machine.start(blows_at=blows_at)
@@ -557,7 +577,7 @@ class World:
         try:
             invoice = receiver.node.invoices.create(amount_msat=Msat(sat * 1_000))
         except Killed:
-            await self.crash(receiver)
+            await self._bury()
             return False
         if self.thief is not None:
             self.thief.keep()
@@ -592,8 +612,13 @@ class World:
             task.cancel()
         await asyncio.gather(*self._wishes, return_exceptions=True)
         for machine in self.machines:
-            if machine.running:
+            if machine.started:
                 await machine.kill()
+
+
+async def _at_once(act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Where `asyncio.to_thread` stands."""
+    return act(*args, **kwargs)
 
 
 @asynccontextmanager
@@ -606,11 +631,15 @@ async def world_of(
     opened: bool = True,
     **opening: Any,
 ) -> AsyncIterator[World]:
-    """A world with a usable channel, if `opened`. The same seed makes the same secrets."""
+    """A world with a usable channel, if `opened`. The same seed makes the same secrets.
+
+    Threads take no time in it.
+    """
     entropy = random.Random(seed)
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
         mock.patch("secrets.token_bytes", entropy.randbytes),
+        mock.patch("asyncio.to_thread", _at_once),
     ):
         world = World(
             Path(folder), cheat=cheat, scheme=scheme, seed=seed, settle_at_sat=settle_at_sat
@@ -618,5 +647,7 @@ async def world_of(
         try:
             await (world.begin if opened else world.prepare)(**opening)
             yield world
+        except Killed as killed:
+            raise Fault("something was asked of a process that is dead") from killed
         finally:
             await world.end()
