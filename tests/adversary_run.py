@@ -1,8 +1,8 @@
 """The adversary at length: `make adversary`, or `python tests/adversary_run.py [SEED]`.
 
-Every known attack, every build without a rule, then random games until ADVERSARY_SECONDS (600)
-have passed. With a SEED: that one game. Exits with 1 if anything was lost, or a build without a
-rule was not caught.
+Every known attack, every build without a rule, a node that dies at each of its I/O points (in at
+most half of the time), then random games until ADVERSARY_SECONDS (600) have passed. With a SEED:
+that one game. Exits with 1 if anything was lost, or a build without a rule was not caught.
 """
 
 import asyncio
@@ -10,20 +10,24 @@ import itertools
 import logging
 import multiprocessing
 import os
+import random
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from adversary_crashes import PHASES, Death, deaths_in, die
 from adversary_mutations import MUTATIONS
 from adversary_play import Outcome, random_game
 from adversary_record import Fault
 from adversary_scenarios import SCENARIOS, play
 from adversary_world import Lost
+from lightspeed.lsf import Party
 from lightspeed.payment import Scheme
 
 _PROGRESS_SECONDS = 15.0
+_SCHEMES = (Scheme.OUTPUTS, Scheme.LADDER)
 
 
 def _scenario(task: tuple[str, Scheme]) -> str:
@@ -46,6 +50,19 @@ def _mutation(task: tuple[int, Scheme]) -> str:
         except (Lost, Fault):
             return ""
     return f"{mutation.name} ({scheme.name.lower()}) is not caught by {mutation.caught_by}"
+
+
+def _deaths(task: tuple[str, Party, Scheme]) -> list[Death]:
+    phase, party, scheme = task
+    return asyncio.run(deaths_in(phase, party, scheme=scheme))
+
+
+def _death(death: Death) -> str:
+    try:
+        asyncio.run(die(death))
+    except Exception as error:
+        return f"{death}: {type(error).__name__}: {error}"
+    return ""
 
 
 def _game(seed: int) -> Outcome | str:
@@ -100,6 +117,17 @@ def main() -> int:
         missed = [found for found in pool.map(_mutation, builds) if found]
         print(f"{len(builds)} builds without a rule, {len(missed)} of them not caught", flush=True)
         problems += missed
+        sides = [(phase, party, s) for phase in PHASES for party in Party for s in _SCHEMES]
+        deaths = [death for found in pool.map(_deaths, sides) for death in found]
+        random.Random(first_seed).shuffle(deaths)
+        at_once = 16 * (os.cpu_count() or 1)
+        died, fatal = 0, []
+        while died < len(deaths) and time.monotonic() - began < seconds / 2:
+            some = deaths[died : died + at_once]
+            fatal += [found for found in pool.map(_death, some) if found]
+            died += len(some)
+        print(f"{died} of {len(deaths)} deaths, {len(fatal)} of them not survived", flush=True)
+        problems += fatal
         for problem in problems:
             print(problem, flush=True)
 
