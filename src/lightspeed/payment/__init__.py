@@ -29,6 +29,7 @@ from lightspeed.payment.errors import (
     ProofRefused,
     ReceiptError,
     SealCheckMissing,
+    SealsTooValuable,
     TermsError,
     TooFar,
     TooLittle,
@@ -49,6 +50,11 @@ from lightspeed.payment.final import (
 from lightspeed.payment.price import Price, units_due
 from lightspeed.payment.receipt import Receipt
 from lightspeed.payment.record import UNTOUCHED, BookRecord, BookState, LockRecord, Part
+from lightspeed.payment.seals_policy import (
+    SEAL_BLINDING_BITS,
+    SealsPolicy,
+    hashes_to_first_seal,
+)
 from lightspeed.payment.secret_book import SEED_SIZE, SecretBook
 from lightspeed.payment.terms import (
     MAX_CHAIN_LENGTH,
@@ -73,6 +79,7 @@ __all__ = [
     "MAX_LOCKS",
     "MAX_WINDOW",
     "SATS",
+    "SEAL_BLINDING_BITS",
     "SEED_SIZE",
     "UNTOUCHED",
     "Allocation",
@@ -102,6 +109,8 @@ __all__ = [
     "Scheme",
     "SealCheckMissing",
     "SealOf",
+    "SealsPolicy",
+    "SealsTooValuable",
     "SecretBook",
     "StopReason",
     "TermsError",
@@ -120,6 +129,7 @@ __all__ = [
     "default_window",
     "final_elements",
     "final_units",
+    "hashes_to_first_seal",
     "lock_hash",
     "step",
     "units_due",

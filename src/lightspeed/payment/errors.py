@@ -23,6 +23,7 @@ LightspeedError
     ├── WindowFull              the payer must wait until units are acknowledged
     ├── BookExhausted           the book has not enough units left
     ├── SealCheckMissing        a book of scheme seals, and nothing to check its seals with
+    ├── SealsTooValuable        more than the payer puts behind seals of 64 bits
     └── BookStopped             the payer does not pay from this book any more
 """
 
@@ -44,6 +45,7 @@ __all__ = [
     "ProofRefused",
     "ReceiptError",
     "SealCheckMissing",
+    "SealsTooValuable",
     "TermsError",
     "TooFar",
     "TooLittle",
@@ -217,6 +219,17 @@ class SealCheckMissing(LocalError, ValueError):
             f"book {book_id.hex()} is of scheme seals: its ledger needs seal_of="
             "lightspeed.rgb.secret_lock_seal"
         )
+
+
+class SealsTooValuable(LocalError, ValueError):
+    """The payer's own policy wants scheme ladder for such a book."""
+
+    def __init__(self, what: str, *, amount: int, limit: int) -> None:
+        super().__init__(
+            f"{what} of {amount} units of a token, at most {limit} in scheme seals: take ladder"
+        )
+        self.amount = amount
+        self.limit = limit
 
 
 class BookStopped(LocalError):
