@@ -21,11 +21,21 @@ from lightspeed.http.errors import ChallengeError, InvalidChallenge, PriceError
 from lightspeed.http.presented import take_credential
 from lightspeed.http.pricing import parse_price
 from lightspeed.http.problems import parse_problem, problem_body, problem_for
-from lightspeed.payment import Credential, MalformedCredential, NoPayment, Price, UnknownBook
+from lightspeed.http.tokens import asset_text, parse_asset
+from lightspeed.payment import (
+    Credential,
+    GarbageLock,
+    MalformedCredential,
+    NoPayment,
+    Price,
+    UnknownBook,
+)
 from target import Target
 
 KEY = bytes(32)
 UNKNOWN = UnknownBook(bytes(16))
+GARBAGE = GarbageLock(7)
+CONTRACT = asset_text(bytes(range(32))).encode()
 TOKEN = Credential(bytes(16), 7, 1, bytes(32)).to_token()
 REQUEST = PaymentRequest(
     prices=(Price(10_000), Price(3, b"\x07" * 32)),
@@ -81,6 +91,10 @@ def price(data: bytes) -> None:
     assert parse_price(text_of(data)).amount >= 0
 
 
+def asset(data: bytes) -> None:
+    assert asset_text(parse_asset(text_of(data))) == text_of(data)
+
+
 def base64url(data: bytes) -> None:
     assert to_base64url(from_base64url(text_of(data))) == text_of(data)
 
@@ -103,6 +117,7 @@ TARGET = Target(
         (payment_credential, (MalformedCredential, InvalidChallenge)),
         (problem, ChallengeError),
         (price, PriceError),
+        (asset, ValueError),
         (base64url, ValueError),
         (json_text, ValueError),
     ),
@@ -115,7 +130,10 @@ TARGET = Target(
         (payment_credential, payment_json({**CHALLENGE, "opaque": "\ud800"})),
         (problem, problem_body(problem_for(UNKNOWN), UNKNOWN)),
         (problem, canonical_json({"type": "urn:lightspeed:problem:too-little", "unit": 7})),
+        (problem, problem_body(problem_for(GARBAGE), GARBAGE)),
         (price, b"0.00000010 btc"),
+        (price, b"10 " + CONTRACT),
+        (asset, CONTRACT),
         (base64url, TOKEN.encode()),
         (json_text, from_base64url(REQUEST.to_text())),
     ),

@@ -4,6 +4,8 @@ one declared error; and the value encodes to exactly these bytes.
 Run it with `python fuzz/fuzz_payment.py -max_total_time=30` (extra `fuzz`; options of libFuzzer).
 """
 
+from dataclasses import replace
+
 from lightspeed.payment import (
     BookTerms,
     Credential,
@@ -64,6 +66,7 @@ TARGET = Target(
         (token, CREDENTIAL.to_token().encode()),
         (token_text, CREDENTIAL._replace(count=1, elements=bytes(32)).to_token().encode()),
         (terms, TERMS.to_bytes()),
+        (terms, replace(TERMS, scheme=Scheme.SEALS).to_bytes()),
         (receipt, Receipt(bytes(16), 7, 2, 9).to_header().encode()),
         (receipt, Receipt(bytes(16), 0, 0, 9).to_header().encode()),
     ),

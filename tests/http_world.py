@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from lightspeed.http import LightspeedMiddleware, Offer
+from lightspeed.http import LightspeedMiddleware, Offer, seal_of
 from lightspeed.ledger import PayerStore, SQLiteLedger
 from lightspeed.payment import BookTerms, Scheme, SecretBook
 from payment_books import CHANNEL_ID, FOREVER
@@ -27,12 +27,9 @@ OFFER = Offer(node=NODE)
 def make_book(*origins: str, seed: bytes = bytes(32), **other: object) -> SecretBook:
     """40 locks of 10 units of 1 sat each, unless told otherwise."""
     numbers = {"locks": 40, "chain_length": 10, "lock_amount": 10, "window": 64}
-    terms = BookTerms(
-        scheme=Scheme.OUTPUTS,
-        origins=origins or (ORIGIN,),
-        **{**numbers, **other},
-    )
-    return SecretBook.create(channel_id=CHANNEL_ID, terms=terms, seed=seed)
+    defaults = {"scheme": Scheme.OUTPUTS, "origins": origins or (ORIGIN,)}
+    terms = BookTerms(**{**defaults, **numbers, **other})
+    return SecretBook.create(channel_id=CHANNEL_ID, terms=terms, seed=seed, seal_of=seal_of)
 
 
 class Application:
@@ -65,7 +62,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.ledger_path = directory / "ledger.db"
         self.store_path = directory / "payer.db"
-        self.ledger = SQLiteLedger(self.ledger_path)
+        self.ledger = SQLiteLedger(self.ledger_path, seal_of=seal_of)
         self.store = PayerStore(self.store_path)
 
     async def agree(self, book: SecretBook, *, open_until: float = FOREVER) -> SecretBook:

@@ -8,14 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from http_world import NODE
-from lightspeed.http import Budget, ChallengeError, Offer, PaymentRequest, PriceError, parse_price
+from lightspeed.http import (
+    Budget,
+    ChallengeError,
+    Offer,
+    PaymentRequest,
+    PriceError,
+    asset_text,
+    parse_asset,
+    parse_price,
+)
 from lightspeed.http.auth_header import format_challenge, parse_challenges
 from lightspeed.http.challenge import challenge_id, find_request, format_request
 from lightspeed.http.encoding import canonical_json, from_base64url, strict_json, to_base64url
 from lightspeed.http.known_prices import KnownPrices
 from lightspeed.http.origin import is_secure, origin_and_path
 from lightspeed.http.problems import parse_problem
-from lightspeed.payment import Price, Scheme
+from lightspeed.payment import SATS, Price, Scheme
+from lightspeed.rgb import contract_id_text
 
 # --- canonical JSON and base64url -----------------------------------------------------------
 
@@ -141,13 +151,17 @@ def test_request_object_tells_all_that_a_stranger_needs() -> None:
     found = json.loads(from_base64url(REQUEST.to_text()))
     assert found["prices"] == [
         {"amount": "10000", "asset": "btc", "unit": "msat"},
-        {"amount": "3", "asset": bytes(range(32)).hex(), "unit": "token"},
+        {"amount": "3", "asset": contract_id_text(bytes(range(32))), "unit": "token"},
     ]
     assert found["offer"]["node"] == NODE
     assert found["offer"]["schemes"] == ["outputs", "ladder"]
     assert found["offer"]["lock_amount"] == ["330", str(1 << 63)]
+    assert found["offer"]["lock_tokens"] == ["1", str((1 << 64) - 1)]
     bare = PaymentRequest(prices=(Price(1),))
     assert PaymentRequest.from_text(bare.to_text()) == bare
+
+
+CONTRACT = contract_id_text(bytes(range(32)))
 
 
 def changed(**changes: object) -> str:
@@ -176,7 +190,12 @@ def changed_offer(**changes: object) -> str:
         changed(prices=[{"amount": "-1", "asset": "btc", "unit": "msat"}]),
         changed(prices=[{"amount": "9" * 20, "asset": "btc", "unit": "msat"}]),
         changed(prices=[{"amount": "1", "asset": "btc", "unit": "token"}]),
-        changed(prices=[{"amount": "1", "asset": "AB" * 32, "unit": "token"}]),
+        changed(prices=[{"amount": "1", "asset": "ab" * 32, "unit": "token"}]),
+        changed(prices=[{"amount": "1", "asset": CONTRACT, "unit": "msat"}]),
+        changed(prices=[{"amount": "1", "asset": CONTRACT[:-1], "unit": "token"}]),
+        changed(prices=[{"amount": "1", "asset": CONTRACT.replace("-", ""), "unit": "token"}]),
+        changed(prices=[{"amount": "1", "asset": CONTRACT + "#word", "unit": "token"}]),
+        changed(prices=[{"amount": "1", "asset": 7, "unit": "token"}]),
         changed(prices=[{"amount": "1", "asset": "btc", "unit": "msat"}] * 17),
         changed(scope=7),
         changed(scope="v1"),
@@ -196,6 +215,7 @@ def changed_offer(**changes: object) -> str:
         changed_offer(window="12"),
         changed_offer(lock_amount=["1", "x"]),
         changed_offer(lock_amount=[1, 2]),
+        changed_offer(lock_tokens=["2", "1"]),
         changed_offer(locks=[1, 1 << 25]),
     ],
 )
@@ -284,12 +304,27 @@ def test_other_prices_are_refused(text: str) -> None:
         parse_price(text)
 
 
+def test_a_price_in_tokens_names_their_contract() -> None:
+    assert parse_price(f"7 {CONTRACT}") == Price(7, bytes(range(32)))
+    for wrong in (f"7.5 {CONTRACT}", f"-7 {CONTRACT}", CONTRACT, "7 rgb:", f"7 {CONTRACT[:-1]}"):
+        with pytest.raises(PriceError):
+            parse_price(wrong)
+
+
+def test_an_asset_has_one_text() -> None:
+    for asset in (SATS, bytes(32), bytes(range(32))):
+        assert parse_asset(asset_text(asset)) == asset
+    for wrong in ("", "BTC", CONTRACT.upper(), CONTRACT.replace("-", ""), CONTRACT + "#word"):
+        with pytest.raises(ValueError):
+            parse_asset(wrong)
+
+
 def test_budget_is_in_one_asset() -> None:
     with pytest.raises(ValueError):
         Budget(per_call=Price(1, bytes(32)))
-    token = bytes(32)
-    own = Budget(per_call=Price(1, token), per_hour=Price(2, token), per_day=Price(3, token))
-    assert own.asset == token
+    token = bytes(range(32))
+    own = Budget(per_call=f"1 {CONTRACT}", per_hour=Price(2, token), per_day=f"3 {CONTRACT}")
+    assert (own.asset, own.amounts()) == (token, (1, 2, 3))
 
 
 def test_known_price_is_the_nearest_scopes_until_it_is_old() -> None:

@@ -25,6 +25,7 @@ from lightspeed.http.offer import Offer
 from lightspeed.http.paid import Paid
 from lightspeed.http.payer import Call, Ended, Payer
 from lightspeed.http.pricing import parse_price
+from lightspeed.http.tokens import asset_text, parse_asset, seal_of
 
 __all__ = [
     "Answer",
@@ -50,6 +51,9 @@ __all__ = [
     "PaymentTimeout",
     "PriceError",
     "Send",
+    "asset_text",
+    "parse_asset",
     "parse_price",
     "payment_flow",
+    "seal_of",
 ]

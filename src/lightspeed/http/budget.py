@@ -18,8 +18,9 @@ _GRAIN_SECONDS = 60.0  # spending of the same minute leaves a window together
 class Budget:
     """Limits for one origin, or for each origin that has no budget of its own.
 
-    Amounts are texts such as `"10 sat"`, or Prices: of one token, for books in that token. It
-    counts what was handed out, served or not, since this process started.
+    Amounts are texts such as `"10 sat"`, or Prices. All three are in one asset: a token that no
+    budget names is never paid with. It counts what was handed out, served or not, since this
+    process started.
     """
 
     per_call: str | Price = "1000 sat"

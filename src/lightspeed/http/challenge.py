@@ -15,7 +15,8 @@ from lightspeed.http.auth_header import format_challenge, parse_challenges
 from lightspeed.http.encoding import canonical_json, from_base64url, strict_json, to_base64url
 from lightspeed.http.errors import ChallengeError
 from lightspeed.http.offer import Offer
-from lightspeed.payment import SATS, Price
+from lightspeed.http.tokens import BITCOIN, asset_text, parse_asset
+from lightspeed.payment import Price
 
 __all__ = ["INTENT", "METHOD", "PaymentRequest", "challenge_id", "find_request", "format_request"]
 
@@ -25,7 +26,6 @@ MAX_PRICES = 16
 
 _VERSION = 1
 _AMOUNT = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_ASSET = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SCOPE = re.compile(r"(?:/[!-~]{0,255})?", re.ASCII)
 
 
@@ -41,12 +41,13 @@ class PaymentRequest:
     offer: Offer | None = None
 
     def to_text(self) -> str:
-        """base64url of canonical JSON. An amount is in msat (asset btc) or token units."""
+        """base64url of canonical JSON. An amount is in msat (asset btc) or in token units, of the
+        contract that `asset` names."""
         found: dict[str, Any] = {
             "prices": [
                 {
                     "amount": str(price.amount),
-                    "asset": price.asset.hex() if price.asset else "btc",
+                    "asset": asset_text(price.asset),
                     "unit": "token" if price.asset else "msat",
                 }
                 for price in self.prices
@@ -119,8 +120,9 @@ def _price(found: Any) -> Price:
     amount, asset, unit = (entry.get(name) for name in ("amount", "asset", "unit"))
     if not isinstance(amount, str) or _AMOUNT.fullmatch(amount) is None:
         raise ChallengeError("a price's amount")
-    if (asset, unit) == ("btc", "msat"):
-        return Price(int(amount), SATS)
-    if unit == "token" and isinstance(asset, str) and _ASSET.fullmatch(asset):
-        return Price(int(amount), bytes.fromhex(asset))
-    raise ChallengeError("a price's asset or unit")
+    if not isinstance(asset, str) or unit != ("msat" if asset == BITCOIN else "token"):
+        raise ChallengeError("a price's asset or unit")
+    try:
+        return Price(int(amount), parse_asset(asset))
+    except ValueError as error:
+        raise ChallengeError("a price's asset") from error

@@ -20,6 +20,7 @@ from lightspeed.http.problems import (
     problem_body,
     problem_for,
 )
+from lightspeed.http.tokens import seal_of
 from lightspeed.ledger import Ledger, SQLiteLedger
 from lightspeed.payment import (
     DEFAULT_MAX_COUNT,
@@ -48,10 +49,11 @@ class LightspeedMiddleware:
     """Serves a call once its units are durably redeemed, else answers 402 with a challenge.
 
     `ledger`: the path of an SQLite ledger, which is opened by each worker for itself, or a Ledger
-    of the caller's. `price`: see `Pricing`. `offer`: what a stranger needs to open a channel.
-    `challenge_key` binds challenges; without one it is derived from the ledger, so that all
-    workers agree: nothing that was paid hangs on it. `replay` may answer a repeated call (the
-    same credential, byte for byte, for units that are redeemed); without it that is refused.
+    of the caller's: to take books of scheme seals that needs `seal_of`. `price`: see `Pricing`.
+    `offer`: what a stranger needs to open a channel. `challenge_key` binds challenges; without
+    one it is derived from the ledger, so that all workers agree: nothing that was paid hangs on
+    it. `replay` may answer a repeated call (the same credential, byte for byte, for units that
+    are redeemed); without it that is refused.
 
     Scopes other than "http" pass through; "lifespan" also opens and closes the ledger.
     """
@@ -173,7 +175,7 @@ class LightspeedMiddleware:
         """At startup; by the first call if the server runs no lifespan."""
         source = self._ledger_source
         if isinstance(source, str | Path):
-            source = SQLiteLedger(source, max_count=self._max_count)
+            source = SQLiteLedger(source, max_count=self._max_count, seal_of=seal_of)
         self._ledger = source
         return source
 

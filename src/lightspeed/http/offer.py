@@ -19,6 +19,7 @@ _LARGEST = (1 << 64) - 1
 _BOUNDS = {
     "window": MAX_WINDOW,
     "lock_amount": _LARGEST,
+    "lock_tokens": _LARGEST,
     "locks": MAX_LOCKS,
     "chain_length": MAX_CHAIN_LENGTH,
     "refund_delay_blocks": 0xFFFF,
@@ -27,13 +28,14 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """`node` is `pubkey@host:port`; `lock_amount` is in sat (or token units)."""
+    """`node` is `pubkey@host:port`; `lock_amount` is in sat, `lock_tokens` in units of a token."""
 
     node: str
     schemes: tuple[Scheme, ...] = (Scheme.OUTPUTS,)
     max_count: int = DEFAULT_MAX_COUNT
     window: Limits = (1, MAX_WINDOW)
     lock_amount: Limits = (330, _LARGEST)
+    lock_tokens: Limits = (1, _LARGEST)
     locks: Limits = (1, 2_322)
     chain_length: Limits = (1, MAX_CHAIN_LENGTH)
     refund_delay_blocks: Limits = (1, 0xFFFF)
@@ -55,6 +57,7 @@ class Offer:
         return {
             "chain_length": list(self.chain_length),
             "lock_amount": [str(amount) for amount in self.lock_amount],
+            "lock_tokens": [str(amount) for amount in self.lock_tokens],
             "locks": list(self.locks),
             "max_count": self.max_count,
             "node": self.node,
@@ -79,6 +82,7 @@ class Offer:
                 max_count=_integer(found["max_count"]),
                 window=_limits(found["window"]),
                 lock_amount=_limits([_amount(item) for item in found["lock_amount"]]),
+                lock_tokens=_limits([_amount(item) for item in found["lock_tokens"]]),
                 locks=_limits(found["locks"]),
                 chain_length=_limits(found["chain_length"]),
                 refund_delay_blocks=_limits(found["refund_delay_blocks"]),

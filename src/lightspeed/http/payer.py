@@ -24,6 +24,7 @@ from lightspeed.http.errors import (
 from lightspeed.http.known_prices import KnownPrices
 from lightspeed.http.origin import is_secure
 from lightspeed.http.problems import ProblemReport, parse_problem
+from lightspeed.http.tokens import asset_text
 from lightspeed.ledger import PayerStore
 from lightspeed.payment import (
     DEFAULT_MAX_COUNT,
@@ -112,7 +113,8 @@ class Payer:
     Any number of threads and tasks may share it: make one for a store. A book belongs to the
     process that pays from it first, until it ends or closes the store; in another one `start`
     raises BookInUse. Once per window of units a call waits for the disk. `book_id` limits the
-    payer to one book. `budgets`: at most one for each origin and asset, and one for all others.
+    payer to one book. `budgets`: at most one for each origin and asset, and per asset one for all
+    others; nothing is paid in an asset without one.
     """
 
     def __init__(
@@ -169,18 +171,20 @@ class Payer:
         if not is_secure(origin):
             raise InsecureOrigin(origin)
         with self._lock:
-            exhausted: BookExhausted | None = None
+            refusal: BookExhausted | BudgetExceeded | None = None
             for secret_book, price in self._books_for(origin, prices):
                 purse = self._take_over(secret_book)
                 try:
                     return self._start_from(purse, origin, price)
                 except BookExhausted as error:
                     purse.set_aside = True
-                    exhausted = error
+                    refusal = error
+                except BudgetExceeded as error:
+                    refusal = error  # that of another asset may allow it
                 except BookStopped:
                     continue
-            if exhausted is not None:
-                raise exhausted
+            if refusal is not None:
+                raise refusal
             raise self._why_no_book(origin)
 
     def start_or_wait(self, origin: str, prices: Sequence[Price]) -> "Call | Future[None]":
@@ -252,8 +256,9 @@ class Payer:
         terms = purse.secret_book.book.terms
         count = max(1, price.units(terms))
         now = self._clock()
-        spending = self._spending_at(origin, terms.asset)
-        spending.check(count * terms.unit_value, now)
+        amount = count * terms.unit_value
+        spending = self._spending_at(origin, terms.asset, amount)
+        spending.check(amount, now)
         if count > self._max_count:
             raise BudgetExceeded(origin, "units per call", amount=count, allowed=self._max_count)
         allocation = purse.allocator.allocate(count)
@@ -312,12 +317,13 @@ class Payer:
             purse = self._purses[book_id] = _Purse(secret_book, allocator)
         return purse
 
-    def _spending_at(self, origin: str, asset: bytes) -> Spending:
+    def _spending_at(self, origin: str, asset: bytes, amount: int) -> Spending:
         spending = self._spending.get((origin, asset))
         if spending is None:
             budget = self._budgets.get((origin, asset)) or self._budgets.get((None, asset))
             if budget is None:
-                raise BudgetExceeded(origin, "in this asset", amount=1, allowed=0)
+                limit = f"in {asset_text(asset)}, which no budget names"
+                raise BudgetExceeded(origin, limit, amount=amount, allowed=0)
             spending = self._spending[(origin, asset)] = Spending(origin, budget)
         return spending
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lightspeed.http.errors import PriceError
+from lightspeed.http.tokens import parse_asset
 from lightspeed.payment import Price
 
 __all__ = ["PriceLike", "Pricing", "PricingLike", "Quote", "Scope", "is_below", "parse_price"]
@@ -14,12 +15,13 @@ Scope = Mapping[str, Any]
 """An ASGI scope of type "http"."""
 
 PriceLike = str | Price | Iterable[str | Price] | None
-"""`"10 sat"`, a Price (for tokens), several of them (one per asset), or None: free."""
+"""`"10 sat"` or `"10 rgb:..."`, a Price, several of them (one per asset), or None: free."""
 
 PricingLike = PriceLike | Mapping[str, PriceLike] | Callable[[Scope], PriceLike]
 
 _UNITS = {"msat": 1, "sat": 1_000, "sats": 1_000, "btc": 100_000_000_000}  # in msat
 _AMOUNT = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,11}))? ?([a-z]+)", re.ASCII)
+_TOKENS = re.compile(r"([0-9]{1,19}) (rgb:.+)", re.ASCII)
 
 
 class Quote(NamedTuple):
@@ -83,7 +85,11 @@ def is_below(path: str, route: str) -> bool:
 
 @lru_cache(maxsize=1_024)
 def parse_price(text: str) -> Price:
-    """`"10 sat"`, `"0.5 sat"`, `"1500 msat"` or `"0.00000010 btc"`; raises PriceError."""
+    """`"10 sat"`, `"0.5 sat"`, `"1500 msat"`, `"0.00000010 btc"`, or whole units of a token by the
+    id of its contract, `"10 rgb:..."`. Raises PriceError."""
+    tokens = _TOKENS.fullmatch(text.strip())
+    if tokens is not None:
+        return _token_price(int(tokens[1]), tokens[2])
     match = _AMOUNT.fullmatch(text.strip().lower())
     if match is None or match[3] not in _UNITS:
         raise PriceError(f'{text!r} is not a price such as "10 sat"')
@@ -92,6 +98,13 @@ def parse_price(text: str) -> Price:
     if rest:
         raise PriceError(f"{text!r} is not a whole number of msat")
     return Price(amount)
+
+
+def _token_price(amount: int, contract: str) -> Price:
+    try:
+        return Price(amount, parse_asset(contract))
+    except ValueError as error:
+        raise PriceError(f"{contract!r} is not the id of a contract: {error}") from error
 
 
 def _quote(price: PriceLike, scope: str) -> Quote | None:
