@@ -17,10 +17,11 @@ from lightspeed.lsf.collect import (
     signature_messages,
 )
 from lightspeed.lsf.messages import MAX_LOCK_BYTES_PER_MESSAGE, MAX_SIGNATURES_PER_MESSAGE
+from lightspeed.payment import BookTerms, Scheme
 from lightspeed.wire import BOLT_CODEC, MAX_MESSAGE_SIZE, Message, UnknownMessage, WireError
 from lsf_pair import channel_of, open_book, open_lsf_pair, payee_of, payer_of, propose_book
 from lsf_pair import secret_book as make_secret_book
-from lsf_world import CHANNEL_ID, book_terms, make_world
+from lsf_world import CHANNEL_ID, book_terms, make_world, token_terms
 
 CODEC = BOLT_CODEC.extended(LSF_MESSAGES)
 TAKEN = {37913, *range(52884, 52887), *range(53140, 53144), *range(63497, 65536)}
@@ -75,13 +76,22 @@ def test_the_largest_chunks_fit_a_message() -> None:
 # --- collectors -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("locks", [1, 1_023, 1_024, 2_046, 2_047, 2_322])
-@pytest.mark.parametrize("chain_length", [1, 2])
-def test_locks_come_together_again(locks: int, chain_length: int) -> None:
-    secret = make_world(book_terms(locks=locks, chain_length=chain_length)).secret_book
+@pytest.mark.parametrize("locks", [1, 682, 683, 1_023, 1_024, 2_046, 2_047, 2_322])
+@pytest.mark.parametrize(
+    ("terms", "per_message"),
+    [
+        (book_terms(), 2_046),
+        (book_terms(chain_length=2), 1_023),
+        (token_terms(), 1_023),
+        (token_terms(chain_length=2), 682),
+        (token_terms(scheme=Scheme.LADDER), 2_046),
+    ],
+)
+def test_locks_come_together_again(locks: int, terms: BookTerms, per_message: int) -> None:
+    secret = make_world(replace(terms, locks=locks)).secret_book
     collector = LockCollector(book_id=secret.book.book_id, terms=secret.book.terms)
     messages = lock_messages(secret.book)
-    assert len(messages) == -(-locks // (2_046 if chain_length == 1 else 1_023))
+    assert len(messages) == -(-locks // per_message)
     for message in messages:
         assert not collector.complete
         collector = collector.add(message)
