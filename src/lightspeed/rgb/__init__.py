@@ -41,6 +41,7 @@ from lightspeed.rgb.history import (
     NotEnoughTokens,
     pick_holdings,
 )
+from lightspeed.rgb.invoice import Beneficiary, TokenInvoice, WitnessOutput
 from lightspeed.rgb.json_form import consignment_from_json, tx_from_json
 from lightspeed.rgb.merkle import merkle_branch_node, merkle_leaf, merkle_root
 from lightspeed.rgb.mpc import MIN_DEPTH, MpcProof, MpcTree, mpc_position
@@ -114,6 +115,7 @@ __all__ = [
     "AssetSpec",
     "Assign",
     "Assignments",
+    "Beneficiary",
     "ChainNet",
     "Coloured",
     "Concealed",
@@ -155,6 +157,7 @@ __all__ = [
     "StateType",
     "TapretProof",
     "TokenInput",
+    "TokenInvoice",
     "TokensWouldBurn",
     "Transition",
     "TransitionBundle",
@@ -162,6 +165,7 @@ __all__ = [
     "Validated",
     "Witness",
     "WitnessBundle",
+    "WitnessOutput",
     "WitnessStatus",
     "baid64",
     "check_moves_tokens",

@@ -35,8 +35,8 @@ def baid64(payload: bytes, prefix: str, *, checksum: bool = False, grouped: bool
     )
 
 
-def parse_baid64(text: str, prefix: str, *, checksum: bool = False) -> bytes:
-    """32 bytes; grouped or not. Words after `#`, made for human eyes, are not looked at."""
+def parse_baid64(text: str, prefix: str, *, checksum: bool = False, size: int = 32) -> bytes:
+    """`size` bytes; grouped or not. Words after `#`, made for human eyes, are not looked at."""
     letters = text.removeprefix(prefix).partition("#")[0].replace("-", "")
     if not text.startswith(prefix) or not letters.isascii() or set(letters) & set("+/="):
         raise RgbFormatError(f"an identifier is written {prefix}...")
@@ -47,10 +47,10 @@ def parse_baid64(text: str, prefix: str, *, checksum: bool = False) -> bytes:
         raise RgbFormatError("an identifier has letters that mean nothing") from None
     if base64.b64encode(data).rstrip(b"=") != standard:
         raise RgbFormatError("an identifier is not in its only form")
-    if len(data) != 32 + _CHECKSUM_SIZE * checksum:
-        raise RgbFormatError("an identifier is 32 bytes")
-    payload = data[:32]
-    if checksum and data[32:] != _checksum(payload, prefix):
+    if len(data) != size + _CHECKSUM_SIZE * checksum:
+        raise RgbFormatError(f"an identifier is {size} bytes")
+    payload = data[:size]
+    if checksum and data[size:] != _checksum(payload, prefix):
         raise RgbFormatError("an identifier was mistyped: its checksum is wrong")
     return payload
 
