@@ -20,6 +20,7 @@ from lightspeed.channel import (
     Publication,
     Remedy,
     SpentOnChain,
+    Sweep,
     UnknownCommitment,
     identify,
     remedies,
@@ -29,6 +30,7 @@ from lightspeed.channel.commitment import NotACommitment
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend, SweepTooSmall
 from lightspeed.channel.weights import witness_weight
 from lightspeed.node.errors import InsufficientFunds
+from lightspeed.node.proofs import NoProofs
 from lightspeed.node.sweeping import build_sweep
 
 __all__ = ["Thief"]
@@ -106,15 +108,16 @@ class Thief:
         if spend.paired_output is not None:
             purse = self.machine.purse
             making = build_sweep(
-                [spend],
+                [Sweep(spend=spend, purpose="theft", mature_height=0)],
                 wallet=purse,  # type: ignore[arg-type]
+                proofs=NoProofs(),
                 destination_script=self._destination,
                 feerate_per_kw=_FEERATE,
             )
             try:
                 making.send(None)  # this wallet never waits
             except StopIteration as done:
-                tx, _ = done.value
+                tx = done.value.tx
                 purse.release(tx)
                 return tx  # type: ignore[no-any-return]
             raise AssertionError("the purse waits for nothing")

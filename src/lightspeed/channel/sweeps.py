@@ -50,6 +50,8 @@ _LONG_COUNTS_WEIGHT = 4 * (2 + 2)  # counts of inputs and outputs in three bytes
 _NOTHING = Sat(0)
 SWEEP_VOUT = 1
 """Where a coloured sweep leaves the tokens."""
+_WITH_TOKENS_SAT = Sat(1_000)
+"""What a coloured sweep leaves with them: an output that pays for its own input later."""
 
 Sign = Callable[[TxDigest, int], tuple[bytes, ...]]
 """The witness of input `index` of the transaction in the digest, which has all prevouts."""
@@ -161,24 +163,34 @@ def coloured_sweep(
 ) -> Coloured:
     """One signed transaction of all `spends`, which moves their tokens to the destination.
 
-    Output 0 is the OP_RETURN, output 1 the destination. Spends without tokens may be among them,
-    those with a paired output may not: `SweepConflict`. All tokens are of one contract. Raises
+    Output 0 is the OP_RETURN, output 1 the destination with the tokens and few sats, output 2
+    the destination again with the sats that are over, if they are worth an output: sats beside
+    tokens cannot be spent without these. Spends without tokens may be among them, those with a
+    paired output may not: `SweepConflict`. All tokens are of one contract. Raises
     `SweepTooSmall` when the rest after the fee is below dust (a coin of the wallet helps), and
     `SweepTooHeavy`.
     """
     if any(spend.paired_output is not None for spend in spends):
         raise SweepConflict("tokens cannot move where the other side signed for an output")
     value = sum(spend.prevout.value for spend in spends)
-    weight = _weight(spends, (OPRET_PLACEHOLDER, TxOut(_NOTHING, destination_script)))
-    if weight > MAX_SWEEP_WEIGHT:
-        raise SweepTooHeavy(weight)
-    fee = Sat(fee_for_weight(weight, feerate_per_kw) + extra_fee_sat)
-    if value - fee < dust_limit(destination_script):
-        raise SweepTooSmall(value_sat=value, fee_sat=fee)
+
+    def rest(*scripts: bytes) -> int:
+        outputs = (OPRET_PLACEHOLDER, *(TxOut(_NOTHING, script) for script in scripts))
+        weight = _weight(spends, outputs)
+        if weight > MAX_SWEEP_WEIGHT:
+            raise SweepTooHeavy(weight)
+        return value - fee_for_weight(weight, feerate_per_kw) - extra_fee_sat
+
+    alone, beside = rest(destination_script), rest(destination_script, destination_script)
+    if alone < dust_limit(destination_script):
+        raise SweepTooSmall(value_sat=value, fee_sat=Sat(value - alone))
+    paid = [alone]
+    if beside >= 2 * _WITH_TOKENS_SAT:
+        paid = [_WITH_TOKENS_SAT, beside - _WITH_TOKENS_SAT]
     draft = Tx(
         version=2,
         inputs=tuple(TxIn(spend.outpoint, sequence=spend.sequence) for spend in spends),
-        outputs=(OPRET_PLACEHOLDER, TxOut(Sat(value - fee), destination_script)),
+        outputs=(OPRET_PLACEHOLDER, *(TxOut(Sat(sat), destination_script) for sat in paid)),
         locktime=_locktime(spends, locktime),
     )
     inputs = sorted(token for spend in spends for token in spend.tokens)
@@ -213,7 +225,8 @@ def split_spends(
 
     Equal, because a small remainder might not pay for its own transaction.
     """
-    frame = _weight((), (OPRET_PLACEHOLDER, TxOut(_NOTHING, destination_script)))
+    destination = TxOut(_NOTHING, destination_script)
+    frame = _weight((), (OPRET_PLACEHOLDER, destination, destination))
     room = max_weight - frame - _LONG_COUNTS_WEIGHT
     total = sum(spend.weight for spend in spends)
     target = total / -(-total // room) if total else room

@@ -114,6 +114,14 @@ class Bookkeeping:
         """See `PayeeBooks.fence`; True where there is nothing to fence."""
         return self.payee is None or await self.payee.fence(driver)
 
+    def lock_secrets(self, driver: ChannelDriver) -> Mapping[bytes, Mapping[int, bytes]]:
+        """Book id -> lock -> secret, that the channel's end on chain needs."""
+        if driver.record.party is Party.PAYEE and self.payee is not None:
+            return self.payee.lock_secrets(driver)
+        if driver.record.party is Party.PAYER and self.payer is not None:
+            return self.payer.seal_secrets(driver)
+        return {}
+
     # --- what has to be done --------------------------------------------------------------
     async def tend(self, driver: ChannelDriver) -> None:
         """Everything that the books of this channel ask for now."""

@@ -93,6 +93,7 @@ class PayerBooks:
         self._payer_store = payer_store
         self._chain = chain
         self._waiting: dict[bytes, asyncio.Future[Book]] = {}
+        self._seal_secrets: dict[bytes, dict[int, bytes]] = {}
 
     async def open(
         self, driver: ChannelDriver, request: BookRequest, *, timeout_seconds: float = 60.0
@@ -191,6 +192,34 @@ class PayerBooks:
         except UnknownBook:
             return None
         return book.terms.units - reserved_end
+
+    def seal_secrets(self, driver: ChannelDriver) -> dict[bytes, dict[int, bytes]]:
+        """Book id -> lock -> secret, of the channel's books of scheme seals: a refund of their
+        tokens opens every seal.
+        """
+        found = {}
+        for book in agreed_books(driver.channel):
+            if book.terms.scheme is not Scheme.SEALS:
+                continue
+            try:
+                found[book.book_id] = self._secrets_of(book)
+            except UnknownBook:
+                _log.error(
+                    "the secrets of a book are not in this node's payer store",
+                    extra={"book": book.book_id.hex()},
+                )
+            except LedgerUnavailable as error:  # asked again at the next block
+                _log.error("the payer's store does not answer", extra={"reason": str(error)})
+        return found
+
+    def _secrets_of(self, book: Book) -> dict[int, bytes]:
+        known = self._seal_secrets.get(book.book_id)
+        if known is None:
+            secret_book = self._payer_store.load(book.book_id)
+            locks = range(1, book.terms.locks + 1)
+            known = {lock: secret_book.lock_secret(lock) for lock in locks}
+            self._seal_secrets[book.book_id] = known
+        return known
 
     async def tend(self, driver: ChannelDriver) -> None:
         """Asks the payee to close what is used up, or what a client has stopped paying from."""

@@ -25,6 +25,7 @@ from lightspeed.channel.graph import Anchor, Frozen
 from lightspeed.channel.spends import anchor_spend
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
 from lightspeed.channel.weights import output_weight, transaction_weight, witness_weight
+from lightspeed.node.proofs import Proofs, check_nothing_burns
 from lightspeed.node.sweeping import fee_paid
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
@@ -82,6 +83,7 @@ async def build_child(
     parent_fee_sat: Sat,
     handles: Sequence[Spend],
     wallet: Wallet,
+    proofs: Proofs,
     destination_script: bytes,
     feerate_per_kw: FeeRate,
     coins: Sequence[Spend] = (),
@@ -89,8 +91,8 @@ async def build_child(
     """A child by which both together pay the fee rate, and its fee.
 
     It spends the first of `handles`, outputs of the parent, and of the others as many as it
-    takes. `coins` are the wallet's, used before more of it are added. Raises
-    `InsufficientFunds`.
+    takes. `coins` are the wallet's, used before more of them are added. Raises
+    `InsufficientFunds`, and `TokensWouldBurn` for a coin with tokens.
     """
     extra_fee = max(0, fee_for_weight(parent.weight, feerate_per_kw) - parent_fee_sat)
 
@@ -111,13 +113,18 @@ async def build_child(
     if missing > 0:
         added = await wallet.fee_spends(Sat(missing), feerate_per_kw=feerate_per_kw)
     inputs += added
-    tx = sweep_transaction(
-        inputs,
-        destination_script=destination_script,
-        feerate_per_kw=feerate_per_kw,
-        extra_fee_sat=Sat(extra_fee),
-        version=TRUC_VERSION if parent.version == TRUC_VERSION else 2,
-    )
+    try:
+        check_nothing_burns([*coins, *added], proofs)
+        tx = sweep_transaction(
+            inputs,
+            destination_script=destination_script,
+            feerate_per_kw=feerate_per_kw,
+            extra_fee_sat=Sat(extra_fee),
+            version=TRUC_VERSION if parent.version == TRUC_VERSION else 2,
+        )
+    except BaseException:
+        wallet.release_coins(coin.outpoint for coin in added)
+        raise
     return tx, fee_paid(tx, inputs)
 
 

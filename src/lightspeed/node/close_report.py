@@ -11,7 +11,7 @@ from lightspeed.node.closing import (
     Waiting,
 )
 from lightspeed.node.observation import Observation
-from lightspeed.node.sweeping import is_worth_taking
+from lightspeed.node.sweeping import is_worth_taking, token_sum
 from lightspeed.units import Sat
 
 __all__ = ["progress_of"]
@@ -24,7 +24,7 @@ def progress_of(close: ClosingChannel, *, safe_depth: int) -> CloseProgress:
     state = CloseState.CLOSING
     if confirmed is None:
         state = CloseState.SPENT_UNCONFIRMED
-    elif not left:
+    elif not left and not close.tokens_are_stuck:
         heights = [spend.height for spend in close.observation.confirmed().values()]
         if close.tip.height - max((confirmed.height, *heights)) + 1 >= safe_depth:
             state = CloseState.DONE
@@ -49,11 +49,16 @@ def _counts(remedy: Remedy) -> bool:
 
 def _waiting(remedy: Remedy, observation: Observation) -> Waiting:
     if isinstance(remedy, Sweep):
-        value = remedy.spend.prevout.value
+        value, tokens = remedy.spend.prevout.value, token_sum([remedy.spend])
     else:
         spent = (observation.outputs.get(txin.outpoint) for txin in remedy.tx.inputs)
-        value = Sat(sum(output.value for output in spent if output))
-    return Waiting(purpose=remedy.purpose, value_sat=value, mature_height=remedy.mature_height)
+        value, tokens = Sat(sum(output.value for output in spent if output)), 0
+    return Waiting(
+        purpose=remedy.purpose,
+        value_sat=value,
+        mature_height=remedy.mature_height,
+        tokens=tokens,
+    )
 
 
 def _transactions(close: ClosingChannel) -> tuple[ClosingTransaction, ...]:
@@ -81,5 +86,6 @@ def _transactions(close: ClosingChannel) -> tuple[ClosingTransaction, ...]:
             vbytes=spend.tx.vsize,
             fee_sat=own.fee_sat if own else close.observation.fee_sat(spend.tx),
             confirmed_height=spend.confirmed.height if spend.confirmed else None,
+            tokens=own.tokens if own else 0,
         )
     return tuple(found.values())

@@ -75,6 +75,13 @@ class ClosingChannel:
         frozen = self.onchain.built.frozen
         return {frozen.outpoint(o.key) for o in frozen.outputs if isinstance(o.key, HtlcKey)}
 
+    @property
+    def tokens_are_stuck(self) -> bool:
+        """On a commitment that we cannot rebuild: whoever takes the sats there loses them."""
+        return self.kind is CloseKind.UNKNOWN and (
+            self.channel.holder_commitment().frozen.coloured is not None
+        )
+
     def mature(self) -> list[Remedy]:
         return [remedy for remedy in self.remedies if remedy.mature_height <= self.tip.height + 1]
 

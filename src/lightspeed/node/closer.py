@@ -17,6 +17,7 @@ from lightspeed.channel import (
     Remedy,
     Spend,
     Sweep,
+    commitment_history,
     remedies,
     remedies_without_state,
 )
@@ -25,14 +26,17 @@ from lightspeed.node.bumping import anchor_handle, claim_handles, p2a_handle
 from lightspeed.node.close_report import progress_of
 from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
 from lightspeed.node.closing import CloseKind, CloseProgress, CloseState
+from lightspeed.node.deadlines import may_wait
 from lightspeed.node.destination import closing_destination
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.observation import Observation, observe
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
+from lightspeed.node.proofs import NoProofs, Proofs
 from lightspeed.node.publishing import LATER_BLOCKS, SOON_BLOCKS, Publisher
 from lightspeed.node.store import NodeStore
-from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking
+from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking, token_sum
 from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import TokensWouldBurn
 from lightspeed.units import Sat
 
 __all__ = ["Closer"]
@@ -47,15 +51,22 @@ class Closer:
         wallet: Wallet,
         chain: Chain,
         *,
+        proofs: Proofs | None = None,
         safe_depth: int = 6,
         bump_after_blocks: int = 3,
     ) -> None:
-        """`safe_depth`: confirmations after which a spend is taken as final."""
+        """`safe_depth`: confirmations after which a spend is taken as final. `proofs` are needed
+        for channels with tokens.
+        """
+        proofs = proofs or NoProofs()
         self._store = store
         self._wallet = wallet
         self._chain = chain
+        self._proofs = proofs
         self._safe_depth = safe_depth
-        self._publisher = Publisher(wallet, chain, bump_after_blocks=bump_after_blocks)
+        self._publisher = Publisher(
+            wallet, chain, proofs=proofs, bump_after_blocks=bump_after_blocks
+        )
 
     async def step(
         self,
@@ -63,10 +74,13 @@ class Closer:
         *,
         preimages: Mapping[bytes, bytes],
         lock_secrets: Mapping[bytes, Mapping[int, bytes]],
+        may_grow: bool = False,
     ) -> CloseProgress:
         """To be called at each new tip, and after each look into the mempool.
 
-        `preimages` by payment hash; `lock_secrets`: book id -> lock -> secret, what was paid.
+        `preimages` by payment hash; `lock_secrets`: book id -> lock -> secret, what was paid
+        (and for the payer of scheme seals all). `may_grow`: there may be secrets that are not
+        known yet, and a claim of tokens waits for them while it can.
         Raises `ChainUnavailable`, `StoreUnavailable`, `WalletUnavailable`: call again.
         """
         tip = await self._chain.tip()
@@ -76,7 +90,7 @@ class Closer:
         close = await self._look(channel, tip, spend, preimages, lock_secrets)
         await self._publish_commitment(close)
         await self._publish(close)
-        await self._sweep(close)
+        await self._sweep(close, may_grow=may_grow)
         progress = progress_of(close, safe_depth=self._safe_depth)
         if progress.state is CloseState.DONE:
             for own in close.own:
@@ -128,7 +142,7 @@ class Closer:
                 found = remedies_without_state(channel, spend.tx, facts)
             else:
                 found = remedies(channel, onchain, facts)
-        return ClosingChannel(
+        close = ClosingChannel(
             channel=channel,
             tip=tip,
             spend=spend,
@@ -140,6 +154,9 @@ class Closer:
             facts=facts,
             remedies=found,
         )
+        if close.tokens_are_stuck:
+            close.problem("its tokens cannot be moved; the sats beside them are left with them")
+        return close
 
     # --- complete transactions ------------------------------------------------------------
 
@@ -149,6 +166,7 @@ class Closer:
             return
         frozen = close.onchain.built.frozen
         tx = close.spend.tx
+        self._proofs.add(*commitment_history(frozen))
         paid = close.channel.state.config.funding_sat - sum(o.value for o in tx.outputs)
         anchor = anchor_handle(close.channel, frozen, holder_anchor(close.kind))
         await self._publisher.support(
@@ -165,6 +183,7 @@ class Closer:
             tx = remedy.tx
             own = close.own.get(tx.txid)
             if own is None:
+                self._proofs.add(*remedy.history)
                 fee = close.observation.fee_sat(tx) or Sat(0)
                 own = _complete(tx, remedy.purpose, fee, close.tip.height)
                 close.own.add(own)
@@ -177,11 +196,13 @@ class Closer:
 
     # --- transactions of our own making ---------------------------------------------------
 
-    async def _sweep(self, close: ClosingChannel) -> None:
+    async def _sweep(self, close: ClosingChannel, *, may_grow: bool) -> None:
         wanted = {
             remedy.spend.outpoint: remedy
             for remedy in close.mature()
-            if isinstance(remedy, Sweep) and is_worth_taking(remedy.spend, FEE_RATE_FLOOR)
+            if isinstance(remedy, Sweep)
+            and is_worth_taking(remedy.spend, FEE_RATE_FLOOR)
+            and not (may_grow and may_wait(close.channel, remedy, tip_height=close.tip.height))
         }
         covered = await self._tend(close, wanted)
         open_sweeps = [sweep for outpoint, sweep in wanted.items() if outpoint not in covered]
@@ -221,10 +242,15 @@ class Closer:
                 continue
             covered.update(spent)
             rate = await self._publisher.fee_rate(SOON_BLOCKS)
-            rise = self._publisher.raised(
-                own, rate, height=close.tip.height, contested=bool(contested.intersection(spent))
-            )
             sweeps = [wanted[outpoint] for outpoint in spent]
+            more = token_sum(sweep.spend for sweep in sweeps) > own.tokens
+            rise = self._publisher.raised(
+                own,
+                rate,
+                height=close.tip.height,
+                contested=more or bool(contested.intersection(spent)),
+                at_once=more,  # what a claim of tokens leaves out is lost
+            )
             if rise is not None and await self._make(close, sweeps, rise, replaces=own):
                 continue
             if any(close.spender(outpoint) != own.tx.txid for outpoint in spent):
@@ -243,23 +269,27 @@ class Closer:
         if not sweeps:
             return False
         try:
-            tx, fee = await build_sweep(
-                [sweep.spend for sweep in sweeps],
+            built = await build_sweep(
+                sweeps,
                 wallet=self._wallet,
+                proofs=self._proofs,
                 destination_script=close.destination_script,
                 feerate_per_kw=rate,
                 coins=self._wallet.own_inputs(replaces.tx) if replaces else (),
             )
-        except (SweepTooSmall, InsufficientFunds) as refusal:
+        except (SweepTooSmall, InsufficientFunds, TokensWouldBurn) as refusal:
             close.problem(f"{_purpose(sweeps)}: {refusal}")
             return False
         own = OwnTransaction(
-            tx=tx,
+            tx=built.tx,
             purpose=_purpose(sweeps),
-            fee_sat=fee,
+            fee_sat=built.fee_sat,
             feerate_per_kw=rate,
             built_height=close.tip.height,
+            tokens=token_sum(sweep.spend for sweep in sweeps),
         )
+        if built.proofs:
+            self._proofs.add(*built.proofs)
         close.own.add(own)
         accepted = await self._publisher.broadcast(close, own)
         if replaces is not None:

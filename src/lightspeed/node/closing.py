@@ -48,6 +48,8 @@ class ClosingTransaction:
     fee_sat: Sat | None
     """None where the transaction has inputs of somebody else, whose values we do not know."""
     confirmed_height: int | None
+    tokens: int = 0
+    """That it moves to our wallet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Waiting:
     value_sat: Sat
     mature_height: int
     """The first block that may include the transaction that takes it."""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,7 @@ class Node:
             invoices=self.invoices,
             payments=self.payments,
             payee_books=self.payee_books,
+            lock_secrets=self.books.lock_secrets,
             drivers=self._live_drivers,
             tend=self._tend,
             alarms=self.alarms,

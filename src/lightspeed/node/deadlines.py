@@ -3,11 +3,11 @@
 The windows: docs/protocol.md, "After a unilateral close".
 """
 
-from lightspeed.channel import Channel
-from lightspeed.lsf import Settlement, usable_books
+from lightspeed.channel import Channel, Remedy, Sweep
+from lightspeed.lsf import LightspeedFunding, Settlement, usable_books
 from lightspeed.node.closing import CloseProgress, Waiting
 
-__all__ = ["overdue"]
+__all__ = ["may_wait", "overdue"]
 
 _CHILDREN = frozenset({"micropayments", "settlement"})
 _CLAIM = "claim"
@@ -35,12 +35,24 @@ def _last_block(channel: Channel, progress: CloseProgress, waiting: Waiting) -> 
         return None
     if waiting.purpose in _PENALTIES:
         return confirmed + channel.state.config.holder.to_self_delay_blocks - 1
-    delays = [
-        Settlement.from_bytes(book.terms.settlement).refund_delay_blocks
-        for book in (usable_books(channel) if len(channel.extensions) else ())
-    ]
-    if waiting.purpose in _CHILDREN and delays:
-        return confirmed + min(delays) - 1
-    if waiting.purpose == _CLAIM and delays:
-        return waiting.mature_height + min(delays) - 1
+    delay = _refund_delay_blocks(channel)
+    if waiting.purpose in _CHILDREN and delay:
+        return confirmed + delay - 1
+    if waiting.purpose == _CLAIM and delay:
+        return waiting.mature_height + delay - 1
     return None
+
+
+def _refund_delay_blocks(channel: Channel) -> int:
+    """The shortest of all books; 0 without any."""
+    has_books = LightspeedFunding.name in channel.state.extension_states
+    books = usable_books(channel) if has_books else ()
+    settlements = (Settlement.from_bytes(book.terms.settlement) for book in books)
+    return min((each.refund_delay_blocks for each in settlements), default=0)
+
+
+def may_wait(channel: Channel, remedy: Remedy, *, tip_height: int) -> bool:
+    """A claim of tokens, for half of its window: once made, no secret can be added to it."""
+    if not isinstance(remedy, Sweep) or remedy.purpose != _CLAIM or not remedy.spend.tokens:
+        return False
+    return tip_height < remedy.mature_height + _refund_delay_blocks(channel) // 2

@@ -28,6 +28,8 @@ class OwnTransaction:
     """Asked for when it was built."""
     built_height: int
     """The tip at that time."""
+    tokens: int = 0
+    """That it moves to our wallet."""
 
     def dump(self) -> bytes:
         document = {
@@ -37,6 +39,7 @@ class OwnTransaction:
             "fee_sat": self.fee_sat,
             "feerate_per_kw": self.feerate_per_kw,
             "built_height": self.built_height,
+            "tokens": self.tokens,
         }
         return json.dumps(document).encode()
 

@@ -9,7 +9,9 @@ from lightspeed.node.bumping import build_child
 from lightspeed.node.close_view import ClosingChannel
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.own_transactions import OwnTransaction
+from lightspeed.node.proofs import Proofs
 from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import TokensWouldBurn
 
 __all__ = ["LATER_BLOCKS", "SOON_BLOCKS", "Publisher"]
 
@@ -28,9 +30,12 @@ _NEARLY_ENOUGH_PERCENT = 90
 class Publisher:
     """Over one chain, with the coins of one wallet."""
 
-    def __init__(self, wallet: Wallet, chain: Chain, *, bump_after_blocks: int) -> None:
+    def __init__(
+        self, wallet: Wallet, chain: Chain, *, proofs: Proofs, bump_after_blocks: int
+    ) -> None:
         self._wallet = wallet
         self._chain = chain
+        self._proofs = proofs
         self._bump_after_blocks = bump_after_blocks
 
     async def support(
@@ -77,11 +82,12 @@ class Publisher:
                 parent_fee_sat=parent.fee_sat,
                 handles=handles,
                 wallet=self._wallet,
+                proofs=self._proofs,
                 destination_script=close.destination_script,
                 feerate_per_kw=rate,
                 coins=self._wallet.own_inputs(replaces.tx) if replaces else (),
             )
-        except InsufficientFunds as refusal:
+        except (InsufficientFunds, TokensWouldBurn) as refusal:
             close.problem(f"{parent.purpose}: {refusal}", parent.tx)
             return replaces
         child = OwnTransaction(
@@ -114,13 +120,21 @@ class Publisher:
         return True
 
     def raised(
-        self, own: OwnTransaction, rate: FeeRate, *, height: int, contested: bool = False
+        self,
+        own: OwnTransaction,
+        rate: FeeRate,
+        *,
+        height: int,
+        contested: bool = False,
+        at_once: bool = False,
     ) -> FeeRate | None:
         """The fee rate of a replacement; None if it is too early, or far above the estimate.
 
         Where somebody competes (contested) the bound is what the outputs are worth.
         """
         patience_blocks = 1 if contested else self._bump_after_blocks
+        if at_once:
+            patience_blocks = 0
         if height - own.built_height < patience_blocks:
             return None
         bumped = FeeRate(own.feerate_per_kw + max(own.feerate_per_kw // 4, _MIN_BUMP))

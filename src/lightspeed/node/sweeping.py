@@ -1,23 +1,47 @@
 """From outputs that may be taken to the transactions that take them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, dust_limit, fee_for_weight
-from lightspeed.channel import Spend, Sweep, split_spends, sweep_transaction
+from lightspeed.channel import Spend, Sweep, coloured_sweep, split_spends, sweep_transaction
 from lightspeed.channel.sweeps import SweepTooSmall
 from lightspeed.channel.weights import output_weight, transaction_weight
+from lightspeed.node.proofs import Proofs, check_nothing_burns
 from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import OPRET_PLACEHOLDER, WitnessBundle
 from lightspeed.units import Sat
 
-__all__ = ["batches", "build_sweep", "fee_paid", "is_worth_taking"]
+__all__ = ["BuiltSweep", "batches", "build_sweep", "fee_paid", "is_worth_taking", "token_sum"]
 
 _MAX_PAIRED_WEIGHT = 100_000
 """A batch of HTLC transactions: its coins join it, and a lost race loses no more than this."""
+_MAX_TOKEN_INPUTS = 65_535
+"""Of one transition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltSweep:
+    """A transaction of ours, signed."""
+
+    tx: Tx
+    fee_sat: Sat
+    proofs: tuple[WitnessBundle, ...] = ()
+    """For the stash before it is published: of the tokens taken, and of the sweep itself."""
 
 
 def is_worth_taking(spend: Spend, feerate_per_kw: FeeRate) -> bool:
-    """Does the output pay for its own input? (Not for a transaction: it may share one.)"""
-    return spend.prevout.value > fee_for_weight(spend.weight, feerate_per_kw)
+    """Does the output pay for its own input? (Not for a transaction: it may share one.)
+
+    Tokens always are: what they are worth, we do not know.
+    """
+    return bool(spend.tokens) or (
+        spend.prevout.value > fee_for_weight(spend.weight, feerate_per_kw)
+    )
+
+
+def token_sum(spends: Iterable[Spend]) -> int:
+    return sum(token.amount for spend in spends for token in spend.tokens)
 
 
 def batches(
@@ -32,48 +56,71 @@ def batches(
     One input that somebody else spends first undoes its whole transaction. So an output that
     another transaction in the mempool spends (contested) goes alone, and those that the
     counterparty could spend now (contestable) do not share a transaction with those that it
-    cannot. HTLC transactions share one only where their signed locktimes are the same.
+    cannot. HTLC transactions share one only where their signed locktimes are the same. Tokens
+    move in transactions of their own.
     """
     alone: list[Sweep] = []
-    shared: dict[tuple[bool, int | None], list[Sweep]] = {}
+    shared: dict[tuple[bool, bool, int | None], list[Sweep]] = {}
     for sweep in sweeps:
         if sweep.spend.outpoint in contested:
             alone.append(sweep)
             continue
         locktime = sweep.spend.locktime if sweep.spend.paired_output else None
-        kind = (sweep.spend.outpoint in contestable, locktime)
+        kind = (bool(sweep.spend.tokens), sweep.spend.outpoint in contestable, locktime)
         shared.setdefault(kind, []).append(sweep)
-    for (_, locktime), together in shared.items():
+    for (_, _, locktime), together in shared.items():
         by_outpoint = {sweep.spend.outpoint: sweep for sweep in together}
         limit = {} if locktime is None else {"max_weight": _MAX_PAIRED_WEIGHT}
-        spends = [sweep.spend for sweep in together]
-        for part in split_spends(spends, destination_script=destination_script, **limit):
-            yield tuple(by_outpoint[spend.outpoint] for spend in part)
+        for few in _by_token_inputs(together):
+            spends = [sweep.spend for sweep in few]
+            for part in split_spends(spends, destination_script=destination_script, **limit):
+                yield tuple(by_outpoint[spend.outpoint] for spend in part)
     for sweep in alone:  # last: what may be lost anyway does not take the others' coins
         yield (sweep,)
 
 
+def _by_token_inputs(sweeps: Sequence[Sweep]) -> Iterator[list[Sweep]]:
+    """In order, each part no more than one transition takes."""
+    part: list[Sweep] = []
+    inputs = 0
+    for sweep in sweeps:
+        if part and inputs + len(sweep.spend.tokens) > _MAX_TOKEN_INPUTS:
+            yield part
+            part, inputs = [], 0
+        part.append(sweep)
+        inputs += len(sweep.spend.tokens)
+    if part:
+        yield part
+
+
 async def build_sweep(
-    spends: Sequence[Spend],
+    sweeps: Sequence[Sweep],
     *,
     wallet: Wallet,
+    proofs: Proofs,
     destination_script: bytes,
     feerate_per_kw: FeeRate,
     coins: Sequence[Spend] = (),
-) -> tuple[Tx, Sat]:
-    """The transaction and its fee. HTLC transactions pay none themselves: coins join them.
+) -> BuiltSweep:
+    """HTLC transactions pay no fee, and outputs with tokens little: coins join them.
 
     `coins` are the wallet's, used first, as in the transaction that this one replaces. Raises
-    `InsufficientFunds`, and what `sweep_transaction` raises; `SweepTooSmall` also when the fee is
-    more than what is taken is worth.
+    `InsufficientFunds`, what `sweep_transaction` and `coloured_sweep` raise, and
+    `TokensWouldBurn`; `SweepTooSmall` also when the fee is more than the sats that are taken are
+    worth, unless there are tokens.
     """
+    spends = [sweep.spend for sweep in sweeps]
+    tokens = token_sum(spends)
     added: list[Spend] = []
-    if any(spend.paired_output for spend in spends):
-        missing = _missing_fee(spends, coins, destination_script, feerate_per_kw)
+    if tokens or any(spend.paired_output for spend in spends):
+        missing = _missing_fee([*spends, *coins], destination_script, feerate_per_kw)
         if missing > 0:
             added = await wallet.fee_spends(Sat(missing), feerate_per_kw=feerate_per_kw)
     inputs = [*spends, *coins, *added]
     try:
+        check_nothing_burns([*coins, *added], proofs)
+        if tokens:
+            return _coloured(sweeps, inputs, destination_script, feerate_per_kw)
         tx = sweep_transaction(
             inputs, destination_script=destination_script, feerate_per_kw=feerate_per_kw
         )
@@ -83,7 +130,26 @@ async def build_sweep(
     except BaseException:
         wallet.release_coins(coin.outpoint for coin in added)
         raise
-    return tx, fee
+    return BuiltSweep(tx=tx, fee_sat=fee)
+
+
+def _coloured(
+    sweeps: Sequence[Sweep],
+    inputs: Sequence[Spend],
+    destination_script: bytes,
+    feerate_per_kw: FeeRate,
+) -> BuiltSweep:
+    history = tuple({bundle.txid: bundle for sweep in sweeps for bundle in sweep.history}.values())
+    _, transition = history[-1].bundle.known[0]
+    moved = coloured_sweep(
+        inputs,
+        contract_id=transition.contract_id,
+        destination_script=destination_script,
+        feerate_per_kw=feerate_per_kw,
+    )
+    return BuiltSweep(
+        tx=moved.tx, fee_sat=fee_paid(moved.tx, inputs), proofs=(*history, moved.witness)
+    )
 
 
 def fee_paid(tx: Tx, spends: Sequence[Spend]) -> Sat:
@@ -92,21 +158,18 @@ def fee_paid(tx: Tx, spends: Sequence[Spend]) -> Sat:
 
 
 def _missing_fee(
-    spends: Sequence[Spend],
-    coins: Sequence[Spend],
-    destination_script: bytes,
-    feerate_per_kw: FeeRate,
+    spends: Sequence[Spend], destination_script: bytes, feerate_per_kw: FeeRate
 ) -> int:
-    """What further coins have to add, so that change is left to the destination."""
-    inputs = [*spends, *coins]
-    paired = [spend.paired_output for spend in spends if spend.paired_output]
+    """What further coins have to add, so that an output is left for the destination."""
+    outputs = [spend.paired_output for spend in spends if spend.paired_output]
+    there = sum(spend.prevout.value for spend in spends) - sum(o.value for o in outputs)
+    if any(spend.tokens for spend in spends):
+        outputs.append(OPRET_PLACEHOLDER)
     weight = transaction_weight(
-        witness_weights=tuple(spend.witness_weight for spend in inputs),
+        witness_weights=tuple(spend.witness_weight for spend in spends),
         output_weights=tuple(
             output_weight(script)
-            for script in (*(output.script for output in paired), destination_script)
+            for script in (*(output.script for output in outputs), destination_script)
         ),
     )
-    needed = fee_for_weight(weight, feerate_per_kw) + dust_limit(destination_script) + 1
-    there = sum(spend.prevout.value for spend in inputs) - sum(o.value for o in paired)
-    return needed - there
+    return fee_for_weight(weight, feerate_per_kw) + dust_limit(destination_script) + 1 - there

@@ -5,7 +5,7 @@ Confirmations, ends of channels, deadlines, leases.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx, p2wsh
@@ -53,6 +53,7 @@ class Watch:
         invoices: Invoices,
         payments: Payments,
         payee_books: PayeeBooks | None,
+        lock_secrets: Callable[[ChannelDriver], Mapping[bytes, Mapping[int, bytes]]],
         drivers: Callable[[], Iterable[ChannelDriver]],
         tend: Callable[[ChannelDriver], Awaitable[None]],
         alarms: Alarms,
@@ -67,6 +68,7 @@ class Watch:
         self._invoices = invoices
         self._payments = payments
         self._payee_books = payee_books
+        self._lock_secrets = lock_secrets
         self._drivers = drivers
         self._tend = tend
         self._alarms = alarms
@@ -252,7 +254,7 @@ class Watch:
         await driver.fail(
             "the funding output is spent", at_fault=Side.COUNTERPARTY, publishing=False
         )
-        progress = await self._step(driver)
+        progress = await self._step(driver, may_grow=not fenced)
         self._learn_preimages(driver, progress)
         self._tell_overdue(driver, overdue(driver.channel, progress))
         if progress.state is CloseState.DONE and fenced:
@@ -262,12 +264,12 @@ class Watch:
         key = f"close of channel {driver.channel.channel_id.hex()}"
         self._alarms.report(key, f"{key}: {'; '.join(texts)}" if texts else None)
 
-    async def _step(self, driver: ChannelDriver) -> CloseProgress:
-        lock_secrets = self._payee_books.lock_secrets(driver) if self._payee_books else {}
+    async def _step(self, driver: ChannelDriver, *, may_grow: bool = False) -> CloseProgress:
         progress = await self._closer.step(
             driver.channel,
             preimages=self._invoices.preimages(driver.channel),
-            lock_secrets=lock_secrets,
+            lock_secrets=self._lock_secrets(driver),
+            may_grow=may_grow,
         )
         if progress.state is not CloseState.OPEN:
             self.progress[driver.channel.channel_id] = progress

@@ -9,6 +9,7 @@ StoreError
 LocalError
 ├── ClientExists        names of clients are used once
 ├── UnknownClient       no client has this name
+├── TokensNotGuarded    a channel with tokens is not handed over
 └── TowerRefusal        the tower does not do what a client asks for
     ├── BadRequest, Unauthorized (lightspeed.node.problems)
     ├── TooLarge        one request, or one part, above its limit
@@ -25,6 +26,7 @@ __all__ = [
     "ClientExists",
     "QuotaExceeded",
     "SealBroken",
+    "TokensNotGuarded",
     "TooLarge",
     "TooManyRequests",
     "TowerRefusal",
@@ -60,6 +62,13 @@ class ClientExists(LocalError, ValueError):
 
 class UnknownClient(LocalError, LookupError):
     """No client has this name."""
+
+
+class TokensNotGuarded(LocalError):
+    """What a tower took would be sats, and the tokens beside them would be lost."""
+
+    def __init__(self) -> None:
+        super().__init__("it holds tokens, which no tower can move")
 
 
 class TowerRefusal(LocalError):

@@ -17,6 +17,7 @@ from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.records import Document, dump_document, load_document
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tower.client import TowerClient
+from lightspeed.node.tower.errors import TokensNotGuarded
 from lightspeed.node.tower.handover import GuardedState, current_states, revoked_state
 from lightspeed.node.tower.sealing import NONCE_SIZE, hint_of, seal
 from lightspeed.node.tower.store import LABEL_SIZE, Change
@@ -117,6 +118,9 @@ class TowerFeed:
         """What fails is an alarm while it fails, and no reason to leave the rest undone."""
         try:
             await act()
+        except TokensNotGuarded as error:
+            self._report(key, f"{alarm}: {error}")
+            return True  # it never will
         except LightspeedError as error:
             self._report(key, f"{alarm}: {error}")
             return False
@@ -140,6 +144,8 @@ class TowerFeed:
             return
         if driver.record.doubtful or driver.phase is Phase.BEHIND:
             return  # the tower may know better than an old copy
+        if driver.channel.holder_commitment().frozen.coloured is not None:
+            raise TokensNotGuarded
         final = driver.phase is Phase.FAILED and await self._fenced(driver)
         state = driver.channel.state
         paid = _Paid(self._preimages(driver.channel), self._lock_secrets(driver))
