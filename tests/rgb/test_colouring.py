@@ -1,5 +1,7 @@
 """Both parties of a channel build the same coloured transaction, and it proves what it moves."""
 
+from dataclasses import replace
+
 import pytest
 
 from lightspeed.bitcoin import OutPoint, Tx, TxIn, TxOut, p2tr
@@ -49,15 +51,20 @@ def test_coloured_transaction_commits_to_its_transition_and_finds_its_tokens() -
     assert coloured.opid == coloured.transition.opid
 
 
-def test_blindings_follow_from_first_input_and_locktime() -> None:
+def test_blindings_follow_from_first_input_locktime_and_outputs() -> None:
+    """Both sides' commitments of one number assign the same amounts to the same outputs."""
+    tx = unfilled()
+    poorer = replace(tx, outputs=(*tx.outputs[:2], replace(tx.outputs[2], value=Sat(330))))
     seen = {
-        public_blinding(unfilled(), 1),
-        public_blinding(unfilled(), 2),
+        public_blinding(tx, 1),
+        public_blinding(tx, 2),
         public_blinding(unfilled(locktime=1), 1),
         public_blinding(unfilled(sequence=6), 1),
+        public_blinding(poorer, 1),
     }
-    assert len(seen) == 4
-    assert public_blinding(unfilled(), 1) in seen
+    assert len(seen) == 5
+    coloured = colour(tx, contract_id=CONTRACT, inputs=INPUTS, allocations=[(1, 100)])
+    assert public_blinding(coloured.tx, 1) == public_blinding(tx, 1)
 
 
 @pytest.mark.parametrize(

@@ -78,13 +78,18 @@ class Coloured:
 
 
 def _seed(tx: Tx) -> bytes:
-    """First input and locktime: in a commitment they hold its (obscured) number too."""
+    """First input, locktime, and all outputs but the one that carries the commitment.
+
+    In a commitment the first two hold its (obscured) number, which is the same on both sides;
+    the outputs tell them apart. So no two transactions commit to transitions of the same id.
+    """
     first = tx.inputs[0]
     return tagged_hash(
         _TAG,
         first.outpoint.serialize(),
         first.sequence.to_bytes(4, "little"),
         tx.locktime.to_bytes(4, "little"),
+        *(output.serialize() for output in tx.outputs[1:]),
     )
 
 
