@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from channel_pair import Node
+from channel_pair import Node, Pair
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, TxOut, p2wpkh, sha256
 from lightspeed.chain import BroadcastRefused, FeePolicy, Regtest
 from lightspeed.channel import (
@@ -23,7 +23,7 @@ from lightspeed.channel import (
 from lightspeed.channel.scripts import funding_output_script
 from lightspeed.lsf import LsfChild
 from lightspeed.lsf.children import children
-from lightspeed.payment import Scheme, SecretBook
+from lightspeed.payment import SATS, Scheme, SecretBook
 from lightspeed.units import Sat
 from lsf_pair import (
     channel_of,
@@ -66,18 +66,29 @@ class Court:
     ) -> None:
         self.regtest = Regtest(fees=FeePolicy())
         keys = [ChannelSecrets.derive(sha256(name)).basepoints.funding for name in (b"a", b"b")]
-        funding = self.regtest.fund(funding_output_script(*keys), Sat(funding_sat))
-        self.regtest.mine()
-        self.pair = open_lsf_pair(
-            funding=OutPoint(funding.txid, 0), delay_blocks=D, funding_sat=funding_sat
-        )
+        self.pair = self.opened(TxOut(Sat(funding_sat), funding_output_script(*keys)))
         self.payer, self.payee = payer_of(self.pair), payee_of(self.pair)
-        self.secret: SecretBook = secret_book(
-            self.pair,
-            book_terms(locks=locks, refund_delay_blocks=R, literal=literal, scheme=scheme),
+        terms = book_terms(
+            locks=locks,
+            refund_delay_blocks=R,
+            literal=literal,
+            scheme=scheme,
+            asset=self.contract_id,
         )
+        self.secret: SecretBook = secret_book(self.pair, terms)
         open_book(self.pair, self.secret)
         self.paid: dict[int, bytes] = {}
+
+    @property
+    def contract_id(self) -> bytes:
+        """Of the tokens that the book is in, if it is."""
+        return SATS
+
+    def opened(self, output: TxOut) -> Pair:
+        """The channels, on a confirmed funding output."""
+        funding = self.regtest.fund(output.script, output.value)
+        self.regtest.mine()
+        return open_lsf_pair(funding=funding.outpoint(0), delay_blocks=D, funding_sat=output.value)
 
     def pay(self, *locks: int) -> None:
         self.paid |= {lock: self.secret.lock_secret(lock) for lock in locks}
@@ -150,8 +161,15 @@ class Court:
         return Facts(
             confirmed_height=self.height_of(commitment),
             spends=spends,
-            lock_secrets={self.secret.book.book_id: self.paid} if node is self.payee else {},
+            lock_secrets={self.secret.book.book_id: self.known_secrets(node)},
         )
+
+    def known_secrets(self, node: Node) -> dict[int, bytes]:
+        """The payer, who has the seed, knows all."""
+        if node is self.payee:
+            return self.paid
+        locks = range(1, self.secret.book.terms.locks + 1)
+        return {lock: self.secret.lock_secret(lock) for lock in locks}
 
     def remedies(self, node: Node, commitment: Tx) -> list[Remedy]:
         found = remedies(

@@ -4,7 +4,7 @@ from typing import Any
 
 from channel_pair import Node, Pair, open_pair, opening_terms
 from lightspeed.bitcoin import FeeRate, sha256
-from lightspeed.channel import Channel
+from lightspeed.channel import Channel, OpeningTerms
 from lightspeed.lsf import (
     LightspeedFunding,
     LsfOpen,
@@ -23,18 +23,49 @@ __all__ = [
     "ORIGINS",
     "channel_of",
     "elements_of",
+    "lightspeed",
     "lsf_of",
     "open_book",
     "open_lsf_pair",
     "payee_of",
     "payer_of",
     "propose_book",
+    "same_delay",
     "say_close",
     "say_settle",
     "secret_book",
 ]
 
 ORIGINS = frozenset({"https://api.example.com"})
+
+
+def lightspeed(
+    party: Party,
+    *,
+    limits: PayeeLimits | None = None,
+    origins: frozenset[str] = ORIGINS,
+    max_exposure_sat: int = DEFAULT_MAX_EXPOSURE_SAT,
+    max_exposure_tokens: int = 1_000_000,
+    claim_feerate: int = 253,
+) -> LightspeedFunding:
+    """For a channel on regtest."""
+    return LightspeedFunding(
+        party=party,
+        rules=REGTEST_RULES,
+        limits=limits,
+        origins=origins,
+        max_exposure_sat=Sat(max_exposure_sat),
+        max_exposure_tokens=max_exposure_tokens,
+        claim_feerate=lambda: FeeRate(claim_feerate),
+    )
+
+
+def same_delay(delay_blocks: int) -> dict[str, OpeningTerms]:
+    """Both sides impose it."""
+    return {
+        "funder_terms": opening_terms("a", to_self_delay_blocks=delay_blocks),
+        "fundee_terms": opening_terms("b", to_self_delay_blocks=delay_blocks),
+    }
 
 
 def open_lsf_pair(
@@ -47,23 +78,21 @@ def open_lsf_pair(
     claim_feerate: int = 253,
     **opening: Any,
 ) -> Pair:
-    """The funder is the payer unless told otherwise; both sides impose the same delay."""
+    """The funder is the payer unless told otherwise."""
 
     def extension(party: Party) -> LightspeedFunding:
-        return LightspeedFunding(
-            party=party,
-            rules=REGTEST_RULES,
+        return lightspeed(
+            party,
             limits=limits,
             origins=origins,
-            max_exposure_sat=Sat(max_exposure_sat),
-            claim_feerate=lambda: FeeRate(claim_feerate),
+            max_exposure_sat=max_exposure_sat,
+            claim_feerate=claim_feerate,
         )
 
     return open_pair(
         funder_extensions=[extension(funder)],
         fundee_extensions=[extension(funder.other)],
-        funder_terms=opening_terms("a", to_self_delay_blocks=delay_blocks),
-        fundee_terms=opening_terms("b", to_self_delay_blocks=delay_blocks),
+        **same_delay(delay_blocks),
         **opening,
     )
 

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from channel_pair import opening_terms
 from colour_pair import ColouredPair, open_coloured_pair
-from lightspeed.bitcoin import FeeRate
 from lightspeed.channel.graph import ToBroadcaster, ToCountersignatory
 from lightspeed.lsf import LightspeedFunding, LsfKey, Party, PayeeLimits
-from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT, REGTEST_RULES
 from lightspeed.payment import BookTerms
-from lsf_pair import ORIGINS, channel_of
+from lsf_pair import channel_of, lightspeed, same_delay
 from lsf_world import token_terms
 
 __all__ = ["check_proved", "open_token_pair", "terms_of"]
@@ -26,21 +23,12 @@ def open_token_pair(
     """The funder, who is the payer unless told otherwise, brings the tokens."""
 
     def extension(party: Party) -> LightspeedFunding:
-        return LightspeedFunding(
-            party=party,
-            rules=REGTEST_RULES,
-            limits=limits,
-            origins=ORIGINS,
-            max_exposure_sat=DEFAULT_MAX_EXPOSURE_SAT,
-            max_exposure_tokens=max_exposure_tokens,
-            claim_feerate=lambda: FeeRate(253),
-        )
+        return lightspeed(party, limits=limits, max_exposure_tokens=max_exposure_tokens)
 
     return open_coloured_pair(
         funder_extensions=[extension(funder)],
         fundee_extensions=[extension(funder.other)],
-        funder_terms=opening_terms("a", to_self_delay_blocks=delay_blocks),
-        fundee_terms=opening_terms("b", to_self_delay_blocks=delay_blocks),
+        **same_delay(delay_blocks),
         **{"tokens": 100_000, **opening},
     )
 
