@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from lightspeed.lsf.limits import exposure_msat
+from lightspeed.lsf.limits import exposure
 from lightspeed.payment import (
     Book,
     BookRecord,
@@ -90,7 +90,7 @@ def test_payer_that_leaves_out_the_last_unit_of_every_lock(terms: BookTerms, rou
                 continue
             if unit % chain_length or chain_length == 1:
                 victim.serves(secret.credential(unit, 1))
-    assert victim.lost_msat <= exposure_msat(terms)
+    assert victim.lost_msat <= exposure(terms)
 
 
 @pytest.mark.parametrize("skipped", [1, 2, 17])
@@ -104,7 +104,7 @@ def test_payer_that_never_completes_one_lock(terms: BookTerms, skipped: int) -> 
         if credential.first_unit != missing:
             victim.serves(credential)
     assert victim.record.secured_locks == skipped - 1
-    assert victim.lost_msat <= exposure_msat(terms)
+    assert victim.lost_msat <= exposure(terms)
 
 
 @pytest.mark.parametrize("count", [2, 7, 35])
@@ -114,7 +114,7 @@ def test_payer_that_stops_at_the_worst_moment(count: int) -> None:
     victim = Victim(secret.book)
     for credential in all_units(secret, count=count):
         assert victim.serves(credential)
-        assert victim.lost_msat <= exposure_msat(TERMS)
+        assert victim.lost_msat <= exposure(TERMS)
     assert victim.lost_msat == 0
 
 
@@ -138,7 +138,7 @@ def test_garbage_lock_hashes_or_anchors(lock_hashes: bool, anchors: bool) -> Non
     for count in (1, 10, 3):
         for credential in all_units(secret, count=count):
             victim.serves(credential._replace(book_id=book.book_id))
-    assert victim.lost_msat <= exposure_msat(TERMS)
+    assert victim.lost_msat <= exposure(TERMS)
     if lock_hashes:
         assert victim.record.secured_locks == 0
 
@@ -152,7 +152,7 @@ def test_anchor_chain_that_leads_nowhere() -> None:
         victim.serves(credential._replace(book_id=book.book_id))
     for credential in all_units(real):
         victim.serves(credential._replace(book_id=book.book_id))
-    assert victim.lost_msat <= exposure_msat(TERMS)
+    assert victim.lost_msat <= exposure(TERMS)
 
 
 def public_elements(secret: SecretBook, victim: Victim) -> set[bytes]:
