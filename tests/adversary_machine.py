@@ -214,7 +214,6 @@ class Machine:
             esplora_url="http://127.0.0.1:1",
             minimum_depth=1,
             to_self_delay_blocks=self.delay_blocks,
-            safe_depth=6,
             lightspeed=LightspeedConfig(
                 parties=frozenset({self.party}),
                 origins=(ORIGIN,),

@@ -649,13 +649,24 @@ async def fulfilled_htlcs_that_the_payee_claims_on_chain_only(world: World) -> N
 
 @scenario(None)
 async def reorganisations_at_any_moment_of_a_close(world: World) -> None:
+    """After every block, one to six are replaced."""
     await lived(world)
     await world.force_close(world.payee)
     world.provoked = True
-    for depth in (1, 3, 6, 2, 5):
-        await world.mine(depth)
+    for depth in (1, 2, 3, 4, 5, 6) * 5:
+        await world.mine()
         await world.reorganise(depth)
-        await world.mine(4)
+
+
+@scenario(Party.PAYER)
+async def reorganisations_that_undo_what_the_payee_took(world: World) -> None:
+    """Six blocks at a time, by a miner of the thief's: children, then claims wait again."""
+    secret = await opened(world, locks=8, chain_length=1, lock_sat=20_000, window=3)
+    await paid(world, secret, 7)
+    await thief_publishes(world, age=0)
+    for blocks in (1, 2, 3, 7, 4, 7, 7):
+        await world.mine(blocks)
+        await world.reorganise(6, censored=True)
 
 
 # --- files that went back in time -----------------------------------------------------------

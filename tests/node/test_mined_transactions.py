@@ -5,27 +5,17 @@ the code that computes them. ECDSA signatures are up to 72 bytes long; transacti
 as if each were, and BOLT 3's commitments as if each had 73.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from closing_world import Party, World, closing_world, set_fee_rate
-from lightspeed.bitcoin import OutPoint, Tx, TxOut
+from closing_books import CHILD_FEERATE, DELAY, FEERATE, LOCKS, BookWorld, book_world
+from closing_world import closing_world, set_fee_rate
+from lightspeed.bitcoin import Tx
 from lightspeed.channel import Side
 from lightspeed.node.own_transactions import OwnTransaction
-from lightspeed.payment import Scheme, SecretBook
-from lsf_pair import open_book, open_lsf_pair, secret_book
-from lsf_world import book_terms
+from lightspeed.payment import Scheme
 
-FEERATE = 1_000
-"""Of the commitments, sat per 1,000 weight units: `open_pair`'s."""
-CHILD_FEERATE = 1_000
-DELAY = 6
-LOCKS, LOCK_SAT = 12, 2_000
-SCHEMES = (Scheme.OUTPUTS, Scheme.LADDER)
 INPUT_WEIGHTS = {
     # Item count, then each item behind its length; a P2TR key path has one signature.
     "claim": 4 * 41 + 1 + (1 + 32) + (1 + 64) + (1 + 73) + (1 + 65),
@@ -35,63 +25,6 @@ INPUT_WEIGHTS = {
     "unpaid locks": 4 * 41 + 1 + (1 + 64),
 }
 """docs/protocol.md, "Scripts" and "Transactions"; the refund delay here takes two bytes."""
-
-
-@dataclass
-class BookWorld:
-    world: World
-    books: dict[Scheme, SecretBook]
-
-    def party(self, name: str) -> Party:
-        return self.world.funder if name == "payer" else self.world.fundee
-
-    def pay(self, *locks: int) -> None:
-        for secret in self.books.values():
-            self.world.fundee.lock_secrets[secret.book.book_id] = {
-                lock: secret.lock_secret(lock) for lock in locks
-            }
-
-    def offer_htlcs(self) -> None:
-        """Both ways, with and without the preimage; one each that is dust."""
-        for offerer in self.world.parties:
-            self.world.offer(offerer, 60_000, expires_in=60, known=True)
-            self.world.offer(offerer, 50_000, expires_in=20, known=False)
-            self.world.offer(offerer, 100, expires_in=60, known=False)
-
-    def output(self, outpoint: OutPoint) -> TxOut:
-        info = self.world.regtest.transaction(outpoint.txid)
-        assert info is not None
-        return info.tx.outputs[outpoint.vout]
-
-    def fee_sat(self, tx: Tx) -> int:
-        spent = sum(self.output(spending.outpoint).value for spending in tx.inputs)
-        return spent - sum(output.value for output in tx.outputs)
-
-    def mined(self) -> Iterator[tuple[Party, OwnTransaction]]:
-        for party in self.world.parties:
-            for own in party.remembered():
-                info = self.world.regtest.transaction(own.tx.txid)
-                assert info is not None, own.purpose
-                assert info.confirmed is not None, own.purpose
-                yield party, own
-
-
-@asynccontextmanager
-async def book_world(folder: Path) -> AsyncIterator[BookWorld]:
-    """A book of each scheme in one channel."""
-    async with closing_world(folder, opened=open_lsf_pair) as world:
-        books = {}
-        for number, scheme in enumerate(SCHEMES):
-            terms = book_terms(
-                scheme=scheme,
-                locks=LOCKS,
-                lock_amount=LOCK_SAT,
-                refund_delay_blocks=17,
-                child_feerate=CHILD_FEERATE,
-            )
-            books[scheme] = secret_book(world.pair, terms, seed=bytes([number]))
-            open_book(world.pair, books[scheme])
-        yield BookWorld(world, books)
 
 
 def ecdsa_signatures(tx: Tx) -> list[bytes]:

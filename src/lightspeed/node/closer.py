@@ -25,7 +25,7 @@ from lightspeed.channel.sweeps import SweepTooSmall
 from lightspeed.node.bumping import anchor_handle, claim_handles, p2a_handle
 from lightspeed.node.close_report import progress_of
 from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
-from lightspeed.node.closing import CloseKind, CloseProgress, CloseState
+from lightspeed.node.closing import SAFE_DEPTH, CloseKind, CloseProgress, CloseState
 from lightspeed.node.deadlines import may_wait
 from lightspeed.node.destination import closing_destination
 from lightspeed.node.errors import InsufficientFunds
@@ -52,7 +52,7 @@ class Closer:
         chain: Chain,
         *,
         proofs: Proofs | None = None,
-        safe_depth: int = 6,
+        safe_depth: int = SAFE_DEPTH,
         bump_after_blocks: int = 3,
     ) -> None:
         """`safe_depth`: confirmations after which a spend is taken as final. `proofs` are needed

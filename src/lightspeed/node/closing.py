@@ -7,7 +7,18 @@ from enum import Enum
 from lightspeed.channel import Side
 from lightspeed.units import Sat
 
-__all__ = ["CloseKind", "CloseProgress", "CloseState", "ClosingTransaction", "Waiting"]
+__all__ = [
+    "SAFE_DEPTH",
+    "CloseKind",
+    "CloseProgress",
+    "CloseState",
+    "ClosingTransaction",
+    "Waiting",
+]
+
+SAFE_DEPTH = 7
+"""Confirmations after which a transaction is taken as final: six blocks upon its own are still
+there when a reorganisation has replaced six."""
 
 
 class CloseState(Enum):

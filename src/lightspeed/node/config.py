@@ -17,6 +17,7 @@ from lightspeed.lsf import (
     PayeeLimits,
 )
 from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
+from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.errors import ConfigError, NodeRefusal
 from lightspeed.node.folder import CONFIG_NAME, DEFAULT_API_PORT, read_settings, token_path
 from lightspeed.units import Sat
@@ -101,8 +102,8 @@ class NodeConfig:
     """Before the first attempt; it doubles up to a minute."""
     minimum_depth: int = 3
     to_self_delay_blocks: int = 144
-    safe_depth: int = 6
-    """A transaction so deep is final."""
+    safe_depth: int = SAFE_DEPTH
+    """A transaction with so many confirmations is final."""
     min_funding_sat: int = 20_000
     answer_seconds: float = 60.0
     """How long a peer may take for child signatures before we hang up."""

@@ -20,6 +20,7 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.chain import BlockId, BroadcastRefused, Chain, ChainUnavailable, Spend, TxInfo
 from lightspeed.errors import StoreError
+from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.tower.bundles import Bundle, Part
 from lightspeed.node.tower.errors import BlobMalformed
 from lightspeed.node.tower.sealing import hint_of, unseal
@@ -44,7 +45,12 @@ class Guard:
     """Over one chain and one store; `look` again and again, never twice at a time."""
 
     def __init__(
-        self, store: TowerStore, chain: Chain, *, safe_depth: int = 6, bump_after_blocks: int = 3
+        self,
+        store: TowerStore,
+        chain: Chain,
+        *,
+        safe_depth: int = SAFE_DEPTH,
+        bump_after_blocks: int = 3,
     ) -> None:
         """`safe_depth`: confirmations after which a spend is taken as final."""
         self._store = store

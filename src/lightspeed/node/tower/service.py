@@ -31,6 +31,7 @@ from starlette.routing import Route
 from lightspeed.chain import Chain, ChainUnavailable
 from lightspeed.errors import StoreError
 from lightspeed.node.bodies import hex_bytes
+from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.problems import BadRequest, problem_of
 from lightspeed.node.tower.errors import TooLarge, TowerRefusal
 from lightspeed.node.tower.guard import Guard
@@ -98,7 +99,7 @@ class Tower:
         chain: Chain,
         *,
         poll_seconds: float = 5.0,
-        safe_depth: int = 6,
+        safe_depth: int = SAFE_DEPTH,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.guard = Guard(store, chain, safe_depth=safe_depth)
