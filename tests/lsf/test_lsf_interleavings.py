@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from channel_pair import Node, Pair
 from lightspeed.bitcoin import sha256
-from lightspeed.channel import ChannelRefusal, Link
+from lightspeed.channel import ChannelRefusal, Link, Sheet
 from lightspeed.lsf import (
     BookClosed,
     BookSettled,
@@ -26,7 +26,7 @@ from lightspeed.lsf import (
     usable_books,
 )
 from lightspeed.lsf.children import children
-from lightspeed.payment import LockElement, Scheme, SecretBook
+from lightspeed.payment import SATS, LockElement, Scheme, SecretBook
 from lsf_pair import (
     channel_of,
     elements_of,
@@ -38,6 +38,7 @@ from lsf_pair import (
     say_open,
     secret_book,
 )
+from lsf_token_pair import open_token_pair
 from lsf_world import book_terms
 
 PUSH_SAT = 2_000_000
@@ -119,12 +120,15 @@ def test_a_disconnection_at_any_point_loses_no_book(break_after: int, restart: b
 class TwoChannelsWithBooks(RuleBasedStateMachine):
     """Both sides are honest; the network and the power supply are not.
 
-    Books of both schemes have locks of 4 units, 250 sat each, which are paid in order.
+    Books of two schemes have locks of 4 units, 250 sat each, which are paid in order.
     """
+
+    schemes = (Scheme.OUTPUTS, Scheme.LADDER)
+    asset = SATS
 
     def __init__(self) -> None:
         super().__init__()
-        self.pair = open_lsf_pair(push_sat=PUSH_SAT)
+        self.pair = self.opened()
         self.counter = 0
         self.preimages: dict[bytes, bytes] = {}
         self.secrets: dict[bytes, SecretBook] = {}
@@ -133,9 +137,12 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
         self.to_payee_msat = PUSH_SAT * 1_000
         """What HTLCs leave of the payee's balance."""
 
+    def opened(self) -> Pair:
+        return open_lsf_pair(push_sat=PUSH_SAT)
+
     @initialize()
     def open_a_book_of_each_scheme(self) -> None:
-        for scheme in (Scheme.OUTPUTS, Scheme.LADDER):
+        for scheme in range(len(self.schemes)):
             self.propose_book(locks=3, scheme=scheme)
             self.pair.settle()
             self.calm()
@@ -147,10 +154,15 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
     def connected(self) -> bool:
         return channel_of(self.pair.funder).state.session.link is not Link.DOWN
 
-    @rule(locks=st.integers(1, 3), scheme=st.sampled_from([Scheme.OUTPUTS, Scheme.LADDER]))
-    def propose_book(self, locks: int, scheme: Scheme) -> None:
+    @rule(locks=st.integers(1, 3), scheme=st.integers(0, 1))
+    def propose_book(self, locks: int, scheme: int) -> None:
         self.counter += 1
-        terms = book_terms(locks=locks, chain_length=CHAIN_LENGTH, scheme=scheme)
+        terms = book_terms(
+            locks=locks,
+            chain_length=CHAIN_LENGTH,
+            scheme=self.schemes[scheme],
+            asset=self.asset,
+        )
         secret = secret_book(self.pair, terms, seed=self.counter.to_bytes(4, "big"))
         with contextlib.suppress(ChannelRefusal):
             propose_book(self.pair, secret.book)
@@ -326,10 +338,43 @@ class TwoChannelsWithBooks(RuleBasedStateMachine):
         assert all(units == self.paid[book_id] for book_id, units in closed.items())
         units = sum(closed.values())
         units += sum(settled_locks(payee).values()) * CHAIN_LENGTH
-        assert payee.state.base.holder_msat == self.to_payee_msat + units * 250_000
+        self.check_payees_balance(payee.state.base, units)
+
+    def check_payees_balance(self, sheet: Sheet, units: int) -> None:
+        assert sheet.holder_msat == self.to_payee_msat + units * 250_000
+
+
+class TwoColouredChannelsWithBooks(TwoChannelsWithBooks):
+    """The same with books in tokens; the payer brought 20,000, and 100 for the payee."""
+
+    schemes = (Scheme.SEALS, Scheme.LADDER)
+
+    def opened(self) -> Pair:
+        coloured = open_token_pair(tokens=20_000, pushed=100, push_sat=PUSH_SAT)
+        self.asset = coloured.token.contract_id
+        return coloured.pair
+
+    @invariant()
+    def no_token_appears_or_vanishes(self) -> None:
+        for node in (self.pair.funder, self.pair.fundee):
+            channel = channel_of(node)
+            sheet, books = channel.state.base, channel.state.extension_states["lsf"].books
+            in_lsf = sum(
+                books[book.book_id].tokens(settled=book.settled)
+                for book in sheet.extensions["lsf"].books
+            )
+            assert sheet.holder_tokens + sheet.counterparty_tokens + in_lsf == 20_000
+
+    def check_payees_balance(self, sheet: Sheet, units: int) -> None:
+        assert sheet.holder_msat == self.to_payee_msat
+        assert sheet.holder_tokens == 100 + units * 250
 
 
 TwoChannelsWithBooks.TestCase.settings = settings(
     max_examples=16, stateful_step_count=50, deadline=None
 )
 TestTwoChannelsWithBooks = TwoChannelsWithBooks.TestCase
+TwoColouredChannelsWithBooks.TestCase.settings = settings(
+    max_examples=8, stateful_step_count=50, deadline=None
+)
+TestTwoColouredChannelsWithBooks = TwoColouredChannelsWithBooks.TestCase
