@@ -12,11 +12,13 @@ LocalError
 ├── InvoiceError           an invoice that does not parse, or cannot be paid by us
 └── NodeRefusal            what was asked for is not possible now; nothing has changed
     ├── NotFound           no such channel, invoice, payment or book
+    │   └── UnknownContract   no such token
     ├── PeerNotConnected   there is no connection to the peer
     ├── PeerLacksLightspeed   the peer does not know Lightspeed funding
     └── NoRoute            no channel of ours reaches the payee with this amount
 RemoteError
-└── OpeningRefused         the peer refused a channel or a book, or did not answer
+├── OpeningRefused         the peer refused a channel or a book, or did not answer
+└── ConsignmentRefused     it may be valid, but not for us, or not yet
 """
 
 from typing import ClassVar
@@ -25,6 +27,7 @@ from lightspeed.errors import LocalError, RemoteError, StoreError
 
 __all__ = [
     "ConfigError",
+    "ConsignmentRefused",
     "InsufficientFunds",
     "InvoiceError",
     "NoRoute",
@@ -36,6 +39,7 @@ __all__ = [
     "StoreFormatError",
     "StoreInUse",
     "StoreUnavailable",
+    "UnknownContract",
     "WalletMismatch",
     "WalletUnavailable",
 ]
@@ -90,6 +94,10 @@ class NotFound(NodeRefusal, LookupError):
     http_status: ClassVar[int] = 404
 
 
+class UnknownContract(NotFound):
+    """The stash has no history of this contract: a consignment brings one."""
+
+
 class PeerNotConnected(NodeRefusal, ConnectionError):
     """Connect to the peer first."""
 
@@ -104,3 +112,7 @@ class NoRoute(NodeRefusal):
 
 class OpeningRefused(RemoteError):
     """Nothing was opened, and coins that were reserved for it are free again."""
+
+
+class ConsignmentRefused(RemoteError, ValueError):
+    """Too long a history, one that is not mined yet, or tokens that nobody asked for."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import bdkpython as bdk
 
@@ -38,9 +38,11 @@ from lightspeed.node.errors import InsufficientFunds, WalletUnavailable
 from lightspeed.node.wallet_file import WalletFile
 from lightspeed.units import Sat
 
-__all__ = ["Balance", "Wallet"]
+__all__ = ["Balance", "KeptApart", "Wallet"]
 
 T = TypeVar("T")
+KeptApart: TypeAlias = Callable[[OutPoint, bytes], bool]
+"""Of a coin's outpoint and script; asked in any thread."""
 
 _STOP_GAP = 20  # unused addresses in a row that end a scan, as other BIP 86 wallets do
 _PARALLEL_REQUESTS = 4
@@ -92,6 +94,8 @@ class Wallet:
         with _translated():
             self._kept = self._file.open()
             self._client = bdk.EsploraClient(esplora_url, None)
+        self.kept_apart: KeptApart | None = None
+        """Coins with something on them that a payment would destroy: none of these is used."""
         self._one_at_a_time = asyncio.Lock()
         self._scanning: asyncio.Future[bdk.Update] | None = None
 
@@ -115,10 +119,11 @@ class Wallet:
         """What `fund` could use: no reserved coins, no unconfirmed payments of others."""
         return Sat(sum(coin.txout.value.to_sat() for coin in self._free_coins()))
 
-    def new_script(self) -> bytes:
-        """A scriptPubKey that was never given out before."""
+    def new_script(self, *, change: bool = False) -> bytes:
+        """A scriptPubKey that was never given out before; `change`: for ourselves alone."""
+        keychain = bdk.KeychainKind.INTERNAL if change else bdk.KeychainKind.EXTERNAL
         with _translated():
-            info = self._wallet.reveal_next_address(bdk.KeychainKind.EXTERNAL)
+            info = self._wallet.reveal_next_address(keychain)
             self._persist()
         return bytes(info.address.script_pubkey().to_bytes())
 
@@ -203,23 +208,30 @@ class Wallet:
         self.note_broadcast(tx)
         return tx
 
-    async def fee_spends(self, min_value_sat: Sat, *, feerate_per_kw: FeeRate) -> list[Spend]:
+    async def fee_spends(
+        self, min_value_sat: Sat, *, feerate_per_kw: FeeRate, own_change: bool = False
+    ) -> list[Spend]:
         """Confirmed coins that add at least so much to a transaction, their own inputs paid.
 
-        They sign themselves, and are reserved like those of `fund`. Raises `InsufficientFunds`.
+        They sign themselves, and are reserved like those of `fund`. `own_change`: unconfirmed
+        change of ours will do too. Raises `InsufficientFunds`.
         """
         async with self._one_at_a_time:
-            return await _in_thread(lambda: self._fee_spends(min_value_sat, feerate_per_kw))
+            return await _in_thread(
+                lambda: self._fee_spends(min_value_sat, feerate_per_kw, own_change=own_change)
+            )
 
-    def _fee_spends(self, min_value_sat: Sat, feerate_per_kw: FeeRate) -> list[Spend]:
+    def _fee_spends(
+        self, min_value_sat: Sat, feerate_per_kw: FeeRate, *, own_change: bool
+    ) -> list[Spend]:
         input_weight = TX_INPUT_WEIGHT + P2TR_KEY_PATH_WITNESS_WEIGHT
         input_fee = fee_for_weight(input_weight, feerate_per_kw) + 1
 
         def gain(coin: bdk.LocalOutput) -> int:
             return int(coin.txout.value.to_sat()) - input_fee
 
-        confirmed = (c for c in self._free_coins() if c.chain_position.is_confirmed())
-        coins = sorted((coin for coin in confirmed if gain(coin) > 0), key=gain)
+        fit = (c for c in self._free_coins() if own_change or c.chain_position.is_confirmed())
+        coins = sorted((coin for coin in fit if gain(coin) > 0), key=gain)
         chosen = [coin for coin in coins if gain(coin) >= min_value_sat][:1]
         while not chosen or sum(map(gain, chosen)) < min_value_sat:
             if not coins:
@@ -231,9 +243,31 @@ class Wallet:
 
     def own_inputs(self, tx: Tx) -> list[Spend]:
         """The wallet's own among the inputs of `tx`, to sign a transaction that replaces it."""
-        spent = {txin.outpoint for txin in tx.inputs}
-        coins = (c for c in self._wallet.list_output() if _outpoint(c.outpoint) in spent)
+        return self.spends_of(txin.outpoint for txin in tx.inputs)
+
+    def spends_of(self, outpoints: Iterable[OutPoint]) -> list[Spend]:
+        """Of those among them that are the wallet's outputs, spent or not."""
+        wanted = set(outpoints)
+        coins = (c for c in self._wallet.list_output() if _outpoint(c.outpoint) in wanted)
         return [self._spend(coin) for coin in coins]
+
+    def unspent(self) -> frozenset[OutPoint]:
+        """Every coin, also those that are reserved or kept apart."""
+        return frozenset(_outpoint(coin.outpoint) for coin in self._coins())
+
+    def small_coins(self, max_value_sat: Sat) -> list[OutPoint]:
+        """Confirmed ones that are free to use, worth no more than this; the smallest first."""
+        fit = [
+            (coin.txout.value.to_sat(), _outpoint(coin.outpoint))
+            for coin in self._free_coins()
+            if coin.chain_position.is_confirmed() and coin.txout.value.to_sat() <= max_value_sat
+        ]
+        return [outpoint for _, outpoint in sorted(fit)]
+
+    def reserve(self, outpoints: Iterable[OutPoint]) -> None:
+        """They are for one transaction from now on, as the coins of `fund` are."""
+        with _translated():
+            self._reserve(outpoints)
 
     def _spend(self, coin: bdk.LocalOutput) -> Spend:
         branch = 0 if coin.keychain is bdk.KeychainKind.EXTERNAL else 1
@@ -296,8 +330,12 @@ class Wallet:
             # Change is our own doing; what others paid may be double-spent until confirmed.
             own = coin.keychain is bdk.KeychainKind.INTERNAL
             safe = own or coin.chain_position.is_confirmed()
-            if safe and _outpoint(coin.outpoint) not in reserved:
+            if safe and _outpoint(coin.outpoint) not in reserved and not self._is_apart(coin):
                 yield coin
+
+    def _is_apart(self, coin: bdk.LocalOutput) -> bool:
+        script = bytes(coin.txout.script_pubkey.to_bytes())
+        return self.kept_apart is not None and self.kept_apart(_outpoint(coin.outpoint), script)
 
     def _reserve(self, outpoints: Iterable[OutPoint]) -> None:
         for outpoint in outpoints:
