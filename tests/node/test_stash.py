@@ -149,8 +149,12 @@ async def test_everything_on_an_outpoint_moves(world: TokenWorld, alice: TokenPa
     contract_id = await alice.issue(5, 500)
     (coin,) = await alice.fund(1_000)
     seals = [GraphSeal(coin.txid, coin.vout, number) for number in (1, 2)]
+    with pytest.raises(TokensWouldBurn, match="spends an outpoint"):
+        await alice.transfer(contract_id, (seals[0], 11))  # for it would take that as its fee
+    alice.wallet.reserve([coin])
     await alice.transfer(contract_id, (seals[0], 5), (seals[1], 6))
     await world.mine()
+    alice.wallet.release_coins([coin])
     built = await alice.transfer(
         contract_id, (1, 7), outputs=[TxOut(Sat(1_000), alice.wallet.new_script())]
     )

@@ -32,6 +32,7 @@ from lightspeed.rgb import (
     GraphSeal,
     Holding,
     TokenInput,
+    TokensWouldBurn,
     check_moves_tokens,
     colour,
     pick_holdings,
@@ -159,11 +160,18 @@ class Builder:
     def signed(
         self, coloured: Coloured, spends: Sequence[Spend], *, tokens: Sequence[Holding]
     ) -> Tx:
-        """By the wallet. The gate: raises `TokensWouldBurn` unless all tokens spent are moved."""
+        """By the wallet. The gate: raises `TokensWouldBurn` unless all tokens spent are moved.
+
+        And unless they go to something else than what is spent here itself.
+        """
         moved: dict[OutPoint, list[TokenInput]] = {}
         for holding in tokens:
             moved.setdefault(holding.outpoint, []).append(holding.token)
         check_moves_tokens(coloured.tx, tokens=moved, coloured=coloured)
+        closed = {spend.outpoint for spend in spends}
+        for _, _, assign in coloured.transition.assignments:
+            if assign.outpoint(coloured.tx.txid) in closed:
+                raise TokensWouldBurn("the transaction spends an outpoint that it gives tokens to")
         check_nothing_burns((s for s in spends if s.outpoint not in moved), self._stash)
         return sign(coloured.tx, spends)
 
