@@ -29,7 +29,7 @@ class ColouredChannels(RuleBasedStateMachine):
         super().__init__()
         self.coloured = open_coloured_pair(tokens=TOKENS, pushed=400, push_sat=2_000_000)
         self.pair = self.coloured.pair
-        self.deposited: dict[TokenInput, bool] = {}
+        self.announced = 0
         self.htlcs = 0
 
     def node(self, side: bool) -> Node:
@@ -46,13 +46,10 @@ class ColouredChannels(RuleBasedStateMachine):
     def extend(self, node: Node, act: Callable[..., object]) -> None:
         self.wish(node, lambda: channel_of(node).extend("rgb", act))  # type: ignore[arg-type]
 
-    @rule(side=st.booleans(), tokens=st.integers(1, 600))
-    def ask(self, side: bool, tokens: int) -> None:
+    @rule(side=st.booleans(), tokens=st.integers(1, 400), rounds=st.integers(0, 9))
+    def ask(self, side: bool, tokens: int, rounds: int) -> None:
         self.extend(self.node(side), colouring_of(self.node(side)).ask_for(tokens))
-
-    @rule(side=st.booleans(), tokens=st.integers(1, 800), price=st.integers(0, 10**8))
-    def offer(self, side: bool, tokens: int, price: int) -> None:
-        self.extend(self.node(side), colouring_of(self.node(side)).offer_tokens(tokens, price))
+        self.talk(rounds, tokens, price=1_000)
 
     @rule(side=st.booleans(), withdraw=st.booleans())
     def refuse_or_withdraw(self, side: bool, withdraw: bool) -> None:
@@ -60,19 +57,21 @@ class ColouredChannels(RuleBasedStateMachine):
         act = colouring.withdraw_offer() if withdraw else colouring.refuse_ask()
         self.extend(self.node(side), act)
 
-    @rule(side=st.booleans())
-    def take(self, side: bool) -> None:
+    @rule(side=st.booleans(), rounds=st.integers(0, 9))
+    def take(self, side: bool, rounds: int) -> None:
         node = self.node(side)
         if state_of(node).counterparty_offer is not None:
             trade = self.coloured.trade_of(node)
             self.wish(node, lambda: channel_of(node).propose(trade))
+            self.wish(node, channel_of(node).commit)
+            self.talk(rounds, 1, price=1_000)
 
     @rule(side=st.booleans(), amount=st.integers(1, 500))
     def announce_deposit(self, side: bool, amount: int) -> None:
         node = self.node(side)
-        opout = Opout(sha256(b"deposit %d" % len(self.deposited)), 4000, 0)
+        opout = Opout(sha256(b"deposit %d" % self.announced), 4000, 0)
         token = TokenInput(opout, amount)
-        self.deposited[token] = side
+        self.announced += 1
         self.extend(node, colouring_of(node).send_deposit([token], bytes(70_000)))
 
     @rule(side=st.booleans())
@@ -87,6 +86,7 @@ class ColouredChannels(RuleBasedStateMachine):
         node = self.node(side)
         for update in next_deposits(channel_of(node)):
             self.wish(node, lambda update=update: channel_of(node).propose(update))  # type: ignore[misc]
+        self.wish(node, channel_of(node).commit)
 
     @rule(side=st.booleans(), amount=st.integers(1_000, 400_000_000))
     def offer_htlc(self, side: bool, amount: int) -> None:
@@ -112,13 +112,31 @@ class ColouredChannels(RuleBasedStateMachine):
         for _ in range(count):
             self.pair.deliver(self.node(side))
 
+    @rule(rounds=st.integers(1, 9), tokens=st.integers(0, 800), price=st.integers(0, 10**8))
+    def hear(self, rounds: int, tokens: int, price: int) -> None:
+        self.talk(rounds, tokens, price)
+
+    def talk(self, rounds: int, tokens: int, price: int) -> None:
+        """Both are heard, and a seller that is asked says its price."""
+        for _ in range(rounds):
+            for side in (True, False):
+                node = self.node(side)
+                self.pair.deliver(node)
+                if state_of(node).session.asked and tokens:
+                    self.extend(node, colouring_of(node).offer_tokens(tokens, price))
+
     @precondition(lambda self: self.connected)
-    @rule(crash=st.sampled_from(["none", "funder", "fundee", "both"]))
-    def lose_connection(self, crash: str) -> None:
+    @rule(
+        crash=st.sampled_from(["none", "funder", "fundee", "both"]),
+        stays_down=st.sampled_from([False, False, True]),
+    )
+    def lose_connection(self, crash: str, stays_down: bool) -> None:
         self.pair.disconnect()
         for name in ("funder", "fundee"):
             if crash in (name, "both"):
                 getattr(self.pair, name).restart()
+        if not stays_down:
+            self.pair.reconnect()
 
     @precondition(lambda self: not self.connected)
     @rule()
@@ -156,8 +174,9 @@ class ColouredChannels(RuleBasedStateMachine):
         self.pair.check_mirrored()
         ours, theirs = self.pair.funder, self.pair.fundee
         assert content_of(ours).inputs == content_of(theirs).inputs
-        assert state_of(ours).holder_offer == state_of(theirs).counterparty_offer
-        assert state_of(theirs).holder_offer == state_of(ours).counterparty_offer
+        for buyer, seller in ((ours, theirs), (theirs, ours)):
+            known = state_of(buyer).counterparty_offer
+            assert known in (None, state_of(seller).holder_offer)
         for kind in (TokensTraded, TokensDeposited):
             assert len(ours.take(kind)) == len(theirs.take(kind))
         made = [event.token for event in ours.take(TokensDeposited)]
@@ -166,6 +185,6 @@ class ColouredChannels(RuleBasedStateMachine):
 
 
 ColouredChannels.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=50, deadline=None
+    max_examples=30, stateful_step_count=50, deadline=None
 )
 TestColouredChannels = ColouredChannels.TestCase

@@ -97,12 +97,14 @@ def receive_refusal(state: ColourState, message: RgbRefuse) -> ExtensionStep[Col
 
 
 def receive_withdrawal(view: ChannelView, state: ColourState) -> ExtensionStep[ColourState]:
-    """Given back at once. Nothing to do when we ask already, or when our trade crosses it."""
+    """Given back at once, also an offer that never arrived. Nothing to do when we ask already, or
+    when our trade crosses it.
+    """
     offer = state.counterparty_offer
     under_way = any(
         isinstance(update, RgbTrade) and offer_of(update) == offer for update in view.updates
     )
-    if offer is None or under_way:
+    if under_way or state.session.asking:
         return ExtensionStep(state)
     voided = RgbAsk(channel_id=view.config.channel_id, tokens=0)
     return ExtensionStep(replace(state, counterparty_offer=None), effects=(Send(voided),))
