@@ -15,8 +15,10 @@ from lightspeed.channel.scripts import funding_output_script
 from lightspeed.node.closer import Closer
 from lightspeed.node.closing import CloseProgress, CloseState
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
+from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import ChainNet
 from lightspeed.units import Msat, Sat
 
 FUNDING_SAT = 5_000_000
@@ -38,6 +40,7 @@ class Party:
     preimages: dict[bytes, bytes] = field(default_factory=dict)
     lock_secrets: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
     safe_depth: int = 3
+    lock_secrets_final: bool = True
     progress: CloseProgress | None = None
     synced_at: int | None = None
 
@@ -50,8 +53,13 @@ class Party:
             network=Network.REGTEST,
             esplora_url=self.url,
         )
+        chain = LocalChain(self.regtest)
+        self.stash = Stash(
+            self.store, chain, chain_net=ChainNet.BITCOIN_REGTEST, safe_depth=self.safe_depth
+        )
+        self.wallet.kept_apart = lambda outpoint, _: bool(self.stash.tokens_on(outpoint))
         self.closer = Closer(
-            self.store, self.wallet, LocalChain(self.regtest), safe_depth=self.safe_depth
+            self.store, self.wallet, chain, proofs=self.stash, safe_depth=self.safe_depth
         )
 
     def stop(self) -> None:
@@ -71,7 +79,10 @@ class Party:
             self.synced_at = self.regtest.height // 2
         assert self.node.channel is not None
         self.progress = await self.closer.step(
-            self.node.channel, preimages=self.preimages, lock_secrets=self.lock_secrets
+            self.node.channel,
+            preimages=self.preimages,
+            lock_secrets=self.lock_secrets,
+            may_grow=not self.lock_secrets_final,
         )
         return self.progress
 
@@ -170,22 +181,25 @@ def _open_plain(**options: Any) -> Pair:
     )
 
 
+def _fund_plain(regtest: Regtest, script: bytes, sat: Sat) -> OutPoint:
+    return regtest.fund(script, sat).outpoint(0)
+
+
 @asynccontextmanager
 async def closing_world(
     folder: Path,
     *,
     opened: Callable[..., Pair] = _open_plain,
+    fund: Callable[[Regtest, bytes, Sat], OutPoint] = _fund_plain,
     safe_depth: int = 3,
     **options: Any,
 ) -> AsyncIterator[World]:
-    """`opened` makes the pair; `options` are for it."""
+    """`opened` makes the pair on the output that `fund` pays; `options` are for it."""
     regtest = Regtest()
     keys = [ChannelSecrets.derive(sha256(name)).funding.public for name in (b"a", b"b")]
-    funding = regtest.fund(funding_output_script(*keys), Sat(FUNDING_SAT))
+    funding = fund(regtest, funding_output_script(*keys), Sat(FUNDING_SAT))
     regtest.mine()
-    pair = opened(
-        funding_sat=FUNDING_SAT, push_sat=PUSH_SAT, funding=funding.outpoint(0), **options
-    )
+    pair = opened(funding_sat=FUNDING_SAT, push_sat=PUSH_SAT, funding=funding, **options)
     async with serving(regtest) as url:
         parties = [
             Party(node, folder, regtest, url, safe_depth=safe_depth)

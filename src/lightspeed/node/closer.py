@@ -119,6 +119,10 @@ class Closer:
         lock_secrets: Mapping[bytes, Mapping[int, bytes]],
     ) -> ClosingChannel:
         kind, onchain = identified(channel, spend.tx, self._store.get)
+        if kind is CloseKind.COOPERATIVE:
+            moved = channel.closing_coloured(spend.tx)
+            if moved is not None:
+                self._proofs.add(moved.witness)
         observation = Observation(outputs={}, spends={})
         destination_script = b""
         found: tuple[Remedy, ...] = ()
