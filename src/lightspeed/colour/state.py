@@ -142,7 +142,7 @@ def load_state(parameters: bytes, data: bytes) -> ColourState:
         )
     except StateError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise StateError("stored tokens do not parse") from error
 
 
