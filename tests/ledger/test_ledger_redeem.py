@@ -1,6 +1,7 @@
 """Redeeming in the SQLite ledger: the same verdicts as the reference, once, and in groups."""
 
 import asyncio
+import random
 import sqlite3
 import stat
 
@@ -129,6 +130,28 @@ async def test_who_waits_while_a_flush_runs_goes_into_the_next(path, monkeypatch
         )
     assert sum(batches) == 100
     assert len(batches) < 20
+
+
+async def test_a_flush_checks_units_in_their_order_and_answers_each_caller_with_its_own(
+    path, monkeypatch
+):
+    """In a chain's order the next unit costs one step, whatever order the callers came in."""
+    batches = []
+    redeem = LedgerDatabase.redeem
+    monkeypatch.setattr(
+        LedgerDatabase,
+        "redeem",
+        lambda self, requests: batches.append(requests) or redeem(self, requests),
+    )
+    secret_book = make_book(locks=10, chain_length=10, window=100)
+    units = random.Random(1).sample(range(1, 101), 100)
+    async with SQLiteLedger(path) as ledger:
+        await ledger.store_book(secret_book.book, open_until=FOREVER)
+        receipts = await asyncio.gather(
+            *(ledger.redeem(secret_book.credential(unit, 1)) for unit in units)
+        )
+    assert [receipt.first_unit for receipt in receipts] == units
+    assert [request[0].first_unit for request in batches[0]] == list(range(1, 101))
 
 
 async def test_a_receipt_is_durable(path):

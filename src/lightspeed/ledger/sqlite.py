@@ -246,17 +246,17 @@ class SQLiteLedger:
         self._database.close()
 
     def _flush(self, groups: Sequence[_Group]) -> None:
-        requests = [request for _, redeems in groups for request, _ in redeems]
+        waiting = [(loop, *redeem) for loop, redeems in groups for redeem in redeems]
+        # They came at the same time. In the order of a chain each unit is one step from the last.
+        waiting.sort(key=_first_unit)
         outcomes: Sequence[Outcome | Exception]
         try:
-            outcomes = self._database.redeem(requests)
+            outcomes = self._database.redeem([request for _, request, _ in waiting])
         except Exception as error:
-            outcomes = [error] * len(requests)
+            outcomes = [error] * len(waiting)
         by_loop: dict[_Loop | None, list[_Answer]] = {}
-        left = iter(outcomes)
-        for loop, redeems in groups:
-            answers = by_loop.setdefault(loop, [])
-            answers += [(future, next(left)) for _, future in redeems]
+        for (loop, _, future), outcome in zip(waiting, outcomes, strict=True):
+            by_loop.setdefault(loop, []).append((future, outcome))
         for loop, answers in by_loop.items():
             if loop is None:
                 _answer(answers)
@@ -264,6 +264,10 @@ class SQLiteLedger:
             # A loop that is closed has nobody left who waits.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_answer, answers)
+
+
+def _first_unit(waiting: tuple[_Loop | None, Request, _Future]) -> int:
+    return waiting[1][0].first_unit
 
 
 def _answer(answers: Iterable[_Answer]) -> None:
