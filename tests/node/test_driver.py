@@ -8,7 +8,7 @@ import pytest
 
 from channel_pair import Node, open_pair
 from lightspeed.bitcoin import Tx
-from lightspeed.channel import Channel, ChannelRefusal, Effect, Phase, Put, Side
+from lightspeed.channel import Broadcast, Channel, ChannelRefusal, Effect, Phase, Put, Side
 from lightspeed.errors import StoreError
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import StoreUnavailable
@@ -37,7 +37,8 @@ class World:
         self.happened.append(("broadcast", tx.txid))
 
     def records(self, driver: ChannelDriver, event: object) -> Sequence[Put]:
-        return (Put("of the listener", b"", b""),)
+        table = "of a broadcast" if isinstance(event, Broadcast) else "of the listener"
+        return (Put(table, b"", b""),)
 
     async def on_event(self, driver: ChannelDriver, event: object) -> None:
         self.happened.append(("told", type(event).__name__))
@@ -90,7 +91,7 @@ async def test_failing_fences_first_and_stores_before_it_publishes() -> None:
         "told",
     ]
     assert world.happened[0] == ("fenced", Phase.NORMAL)
-    assert world.happened[1] == ("stored", ["channel", "of the listener"])
+    assert world.happened[1] == ("stored", ["channel", "of the listener", "of a broadcast"])
     await driver.fail("again", at_fault=Side.HOLDER)
     assert len(world.happened) == 5
 

@@ -28,7 +28,7 @@ from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
 from lightspeed.node.closing import SAFE_DEPTH, CloseKind, CloseProgress, CloseState
 from lightspeed.node.deadlines import may_wait
 from lightspeed.node.destination import closing_destination
-from lightspeed.node.errors import InsufficientFunds
+from lightspeed.node.errors import InsufficientFunds, UnknownContract
 from lightspeed.node.observation import Observation, observe
 from lightspeed.node.own_transactions import OwnTransaction, OwnTransactions
 from lightspeed.node.proofs import NoProofs, Proofs
@@ -36,7 +36,7 @@ from lightspeed.node.publishing import LATER_BLOCKS, SOON_BLOCKS, Publisher
 from lightspeed.node.store import NodeStore
 from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking, token_sum
 from lightspeed.node.wallet import Wallet
-from lightspeed.rgb import TokensWouldBurn
+from lightspeed.rgb import RgbError, TokensWouldBurn, WitnessBundle
 from lightspeed.units import Sat
 
 __all__ = ["Closer"]
@@ -119,10 +119,6 @@ class Closer:
         lock_secrets: Mapping[bytes, Mapping[int, bytes]],
     ) -> ClosingChannel:
         kind, onchain = identified(channel, spend.tx, self._store.get)
-        if kind is CloseKind.COOPERATIVE:
-            moved = channel.closing_coloured(spend.tx)
-            if moved is not None:
-                self._proofs.add(moved.witness)
         observation = Observation(outputs={}, spends={})
         destination_script = b""
         found: tuple[Remedy, ...] = ()
@@ -158,9 +154,22 @@ class Closer:
             facts=facts,
             remedies=found,
         )
+        if kind is CloseKind.COOPERATIVE:
+            moved = channel.closing_coloured(spend.tx)
+            self._keep(close, [moved.witness] if moved else [])
         if close.tokens_are_stuck:
             close.problem("its tokens cannot be moved; the sats beside them are left with them")
         return close
+
+    def _keep(self, close: ClosingChannel, proofs: Sequence[WitnessBundle]) -> bool:
+        """Before anything is published. What the stash refuses does not hold sats up."""
+        try:
+            if proofs:
+                self._proofs.add(*proofs)
+        except (RgbError, UnknownContract) as refusal:
+            close.problem(f"the proofs of tokens cannot be kept: {refusal}")
+            return False
+        return True
 
     # --- complete transactions ------------------------------------------------------------
 
@@ -170,7 +179,7 @@ class Closer:
             return
         frozen = close.onchain.built.frozen
         tx = close.spend.tx
-        self._proofs.add(*commitment_history(frozen))
+        self._keep(close, commitment_history(frozen))
         paid = close.channel.state.config.funding_sat - sum(o.value for o in tx.outputs)
         anchor = anchor_handle(close.channel, frozen, holder_anchor(close.kind))
         await self._publisher.support(
@@ -187,7 +196,7 @@ class Closer:
             tx = remedy.tx
             own = close.own.get(tx.txid)
             if own is None:
-                self._proofs.add(*remedy.history)
+                self._keep(close, remedy.history)
                 fee = close.observation.fee_sat(tx) or Sat(0)
                 own = _complete(tx, remedy.purpose, fee, close.tip.height)
                 close.own.add(own)
@@ -292,8 +301,9 @@ class Closer:
             built_height=close.tip.height,
             tokens=token_sum(sweep.spend for sweep in sweeps),
         )
-        if built.proofs:
-            self._proofs.add(*built.proofs)
+        if not self._keep(close, built.proofs):
+            self._wallet.release_coins(coin.outpoint for coin in built.added)
+            return False
         close.own.add(own)
         accepted = await self._publisher.broadcast(close, own)
         if replaces is not None:

@@ -10,6 +10,7 @@ from lightspeed.bitcoin import FeeRate, PublicKey
 from lightspeed.chain import Chain
 from lightspeed.channel import (
     CHANNEL_TABLE,
+    Broadcast,
     Channel,
     ChannelClosed,
     ChannelFailed,
@@ -34,7 +35,13 @@ from lightspeed.node.bookkeeping import Bookkeeping
 from lightspeed.node.closer import Closer
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.driver import ChannelDriver
-from lightspeed.node.errors import ConfigError, NodeRefusal, NotFound, PeerNotConnected
+from lightspeed.node.errors import (
+    ConfigError,
+    NodeRefusal,
+    NotFound,
+    PeerNotConnected,
+    UnknownContract,
+)
 from lightspeed.node.extensions import extensions_for
 from lightspeed.node.fee_updates import FeeUpdates
 from lightspeed.node.invoices import Invoices
@@ -50,9 +57,11 @@ from lightspeed.node.records import (
     ChannelRecord,
 )
 from lightspeed.node.reservations import release_forgotten_coins
+from lightspeed.node.stash import Stash, chain_net_of
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
+from lightspeed.rgb import Coloured, RgbError
 from lightspeed.units import Sat
 from lightspeed.wire import (
     ALL_CHANNELS,
@@ -96,6 +105,13 @@ class Node:
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
         """Done when the store failed: the node has to stop."""
         self._store = store
+        self.stash = Stash(
+            store,
+            chain,
+            chain_net=chain_net_of(config.network),
+            safe_depth=config.safe_depth,
+        )
+        wallet.kept_apart = self.stash.keeps_apart
         self.invoices = Invoices(
             config=config,
             keys=keys,
@@ -129,7 +145,7 @@ class Node:
         self.watch = Watch(
             chain=chain,
             wallet=wallet,
-            closer=Closer(store, wallet, chain, safe_depth=config.safe_depth),
+            closer=Closer(store, wallet, chain, proofs=self.stash, safe_depth=config.safe_depth),
             store=store,
             invoices=self.invoices,
             payments=self.payments,
@@ -399,9 +415,22 @@ class Node:
 
     # --- channels (ChannelListener) -------------------------------------------------------
     def records(self, driver: ChannelDriver, event: object) -> Sequence[Put]:
+        if isinstance(event, ChannelClosed | Broadcast):
+            self._keep_proof(driver, event.coloured)
         if isinstance(event, ChannelClosed):
             return (Put(CLOSING_TX_TABLE, driver.channel.channel_id, event.tx.serialize()),)
         return (*self.payments.records(event), *self.books.records(driver, event))
+
+    def _keep_proof(self, driver: ChannelDriver, moved: Coloured | None) -> None:
+        """Of tokens, before the transaction is published. A fault there holds nothing up."""
+        try:
+            if moved is not None:
+                self.stash.add(moved.witness)
+        except (RgbError, UnknownContract) as error:
+            _log.error(
+                "the proof of tokens cannot be kept",
+                extra={"channel": driver.channel.channel_id.hex(), "reason": str(error)},
+            )
 
     async def on_event(self, driver: ChannelDriver, event: object) -> None:
         details = {"channel": driver.channel.channel_id.hex()}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -43,7 +43,10 @@ class ChannelListener(Protocol):
     """Who acts on what a channel tells, and who has to be asked before it fails."""
 
     def records(self, driver: "ChannelDriver", event: object) -> Sequence[Put]:
-        """What is stored together with the turn in which the event happened."""
+        """What is stored together with the turn in which the event happened.
+
+        Asked of `Broadcast` effects too: before anything is published.
+        """
 
     async def on_event(self, driver: "ChannelDriver", event: object) -> None:
         """Called once the event is stored and the turn is over."""
@@ -119,10 +122,12 @@ class ChannelDriver:
         """The effects in their order; what is to be stored comes first and in one go."""
         events = [effect.event for effect in effects if isinstance(effect, Notify)]
         stored = [put for effect in effects if isinstance(effect, Persist) for put in effect.puts]
-        for event in events:
-            stored += self._listener.records(self, event)
-        if stored:
-            self._persist(stored)
+        published = [effect for effect in effects if isinstance(effect, Broadcast)]
+        with self._storing():
+            for event in (*events, *published):
+                stored += self._listener.records(self, event)
+            if stored:
+                self._store.apply(stored)
         for effect in effects:
             match effect:
                 case Send():
@@ -134,8 +139,13 @@ class ChannelDriver:
         return events
 
     def _persist(self, puts: Sequence[Put]) -> None:
-        try:
+        with self._storing():
             self._store.apply(puts)
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
         except StoreError as error:
             # The channel in memory is ahead of the one on disk: it must not speak again.
             self._broken = True

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from lightspeed.bitcoin import OutPoint
 from lightspeed.channel import Spend
+from lightspeed.node.errors import UnknownContract
 from lightspeed.rgb import TokenInput, TokensWouldBurn, WitnessBundle
 
 __all__ = ["NoProofs", "Proofs", "check_nothing_burns"]
@@ -14,7 +15,11 @@ class Proofs(Protocol):
     """The node's histories of tokens."""
 
     def add(self, *bundles: WitnessBundle) -> None:
-        """Durably; before any of their witnesses is published. The same again does no harm."""
+        """Durably; before any of their witnesses is published. The same again does no harm.
+
+        Raises `UnknownContract`, an `RgbError` for what contradicts what is known, and
+        `StoreError`.
+        """
 
     def tokens_on(self, outpoint: OutPoint) -> tuple[TokenInput, ...]:
         """All that was ever assigned there by what is kept, of any contract."""
@@ -25,7 +30,7 @@ class NoProofs:
 
     def add(self, *bundles: WitnessBundle) -> None:
         if bundles:
-            raise LookupError("no stash keeps the proofs of these tokens")
+            raise UnknownContract("no stash keeps the proofs of these tokens")
 
     def tokens_on(self, outpoint: OutPoint) -> tuple[TokenInput, ...]:
         return ()

@@ -1,7 +1,7 @@
 """From outputs that may be taken to the transactions that take them."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, dust_limit, fee_for_weight
 from lightspeed.channel import Spend, Sweep, coloured_sweep, split_spends, sweep_transaction
@@ -28,6 +28,8 @@ class BuiltSweep:
     fee_sat: Sat
     proofs: tuple[WitnessBundle, ...] = ()
     """For the stash before it is published: of the tokens taken, and of the sweep itself."""
+    added: tuple[Spend, ...] = ()
+    """Coins of the wallet, reserved for it."""
 
 
 def is_worth_taking(spend: Spend, feerate_per_kw: FeeRate) -> bool:
@@ -120,7 +122,8 @@ async def build_sweep(
     try:
         check_nothing_burns([*coins, *added], proofs)
         if tokens:
-            return _coloured(sweeps, inputs, destination_script, feerate_per_kw)
+            built = _coloured(sweeps, inputs, destination_script, feerate_per_kw)
+            return replace(built, added=tuple(added))
         tx = sweep_transaction(
             inputs, destination_script=destination_script, feerate_per_kw=feerate_per_kw
         )
@@ -130,7 +133,7 @@ async def build_sweep(
     except BaseException:
         wallet.release_coins(coin.outpoint for coin in added)
         raise
-    return BuiltSweep(tx=tx, fee_sat=fee)
+    return BuiltSweep(tx=tx, fee_sat=fee, added=tuple(added))
 
 
 def _coloured(
