@@ -32,7 +32,7 @@ from lightspeed.rgb import (
     WitnessBundle,
     dbc_method,
 )
-from lightspeed.rgb.failures import NoPrevState
+from lightspeed.rgb.failures import NoPrevState, SealsInvalid
 from lightspeed.units import Sat
 from lsf_world import CONTRACT, DESTINATION, World, make_world, token_terms, validated
 from payment_books import with_garbage
@@ -205,6 +205,24 @@ def test_a_transaction_that_lists_an_unpaid_lock_proves_nothing() -> None:
     swept = sweep(replace(found.spend, tokens=(*found.spend.tokens, greedy)))
     with pytest.raises(NoPrevState):
         validated(*found.history, swept.witness)
+
+
+def test_an_opout_moves_once() -> None:
+    """A second transition of the claimed tokens proves nothing, wherever it is committed to."""
+    world = seals()
+    (found,) = sweeps(world, Party.PAYEE, [1, 2])
+    (refund,) = sweeps(world, Party.PAYER)
+    claim, again = sweep(found.spend), sweep(refund.spend)
+    with pytest.raises(NoPrevState):
+        validated(*refund.history, claim.witness, again.witness)
+    elsewhere = coloured_sweep(
+        (replace(coin(), tokens=found.spend.tokens),),
+        contract_id=CONTRACT,
+        destination_script=DESTINATION,
+        feerate_per_kw=FeeRate(253),
+    )
+    with pytest.raises(SealsInvalid):
+        validated(*found.history, elsewhere.witness)
 
 
 def test_another_blinding_opens_no_seal() -> None:
