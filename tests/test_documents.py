@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adversary_mutations import MUTATIONS
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -33,3 +35,11 @@ def test_the_states_are_those_of_the_code() -> None:
     specification.loader.exec_module(states)
     written = (ROOT / "docs" / "states.md").read_text()
     assert written == states.render(), "run: python docs/states.py"
+
+
+def test_every_broken_build_is_listed_with_what_catches_it() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    listed = re.findall(
+        r"^\| ([a-z0-9 ]+?)(?: \(\w+\))? \| `tests/adversary_scenarios.py::(\w+)` \|$", text, re.M
+    )
+    assert listed == [(m.name.replace("_", " "), m.caught_by) for m in MUTATIONS]
