@@ -59,6 +59,7 @@ from lightspeed.node.records import (
 from lightspeed.node.reservations import release_forgotten_coins
 from lightspeed.node.stash import Stash, chain_net_of
 from lightspeed.node.store import NodeStore
+from lightspeed.node.tokens import Tokens
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
 from lightspeed.rgb import Coloured, RgbError
@@ -111,7 +112,15 @@ class Node:
             chain_net=chain_net_of(config.network),
             safe_depth=config.safe_depth,
         )
-        wallet.kept_apart = self.stash.keeps_apart
+        self.tokens = Tokens(
+            config,
+            store=store,
+            stash=self.stash,
+            wallet=wallet,
+            chain=chain,
+            clock=clock,
+            on_failure=self.on_store_failure,
+        )
         self.invoices = Invoices(
             config=config,
             keys=keys,
@@ -198,6 +207,7 @@ class Node:
         await self.peers.start(host=self.config.listen_host, port=self.config.listen_port)
         self._watching = asyncio.create_task(self.watch.run())
         self._watching.add_done_callback(self._watch_ended)
+        self.tokens.start()
         _log.info(
             "node started",
             extra={
@@ -209,6 +219,7 @@ class Node:
 
     async def stop(self) -> None:
         """Hang up and stop watching; what was begun is finished. Books keep their lease."""
+        await self.tokens.stop()
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)

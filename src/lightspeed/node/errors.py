@@ -18,6 +18,8 @@ LocalError
     └── NoRoute            no channel of ours reaches the payee with this amount
 RemoteError
 ├── OpeningRefused         the peer refused a channel or a book, or did not answer
+├── ProxyUnavailable       where consignments are left does not answer as it should
+├── DealRefused            an offer or an order that is not what it should be
 └── ConsignmentRefused     it may be valid, but not for us, or not yet
 """
 
@@ -28,6 +30,7 @@ from lightspeed.errors import LocalError, RemoteError, StoreError
 __all__ = [
     "ConfigError",
     "ConsignmentRefused",
+    "DealRefused",
     "InsufficientFunds",
     "InvoiceError",
     "NoRoute",
@@ -36,6 +39,7 @@ __all__ = [
     "OpeningRefused",
     "PeerLacksLightspeed",
     "PeerNotConnected",
+    "ProxyUnavailable",
     "StoreFormatError",
     "StoreInUse",
     "StoreUnavailable",
@@ -116,3 +120,11 @@ class OpeningRefused(RemoteError):
 
 class ConsignmentRefused(RemoteError, ValueError):
     """Too long a history, one that is not mined yet, or tokens that nobody asked for."""
+
+
+class ProxyUnavailable(RemoteError, ConnectionError):
+    """Try again later, or hand the consignment over as a file."""
+
+
+class DealRefused(RemoteError, ValueError):
+    """Nothing was signed."""

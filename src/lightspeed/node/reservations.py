@@ -4,6 +4,7 @@ from lightspeed.bitcoin import Tx
 from lightspeed.node.own_transactions import BROADCAST_TABLE, OwnTransaction
 from lightspeed.node.records import FUNDING_TX_TABLE
 from lightspeed.node.store import NodeStore
+from lightspeed.node.tokens.records import TOKEN_TRANSFER_TABLE, Transfer, TransferState
 from lightspeed.node.wallet import Wallet
 
 __all__ = ["release_forgotten_coins"]
@@ -17,5 +18,7 @@ def release_forgotten_coins(store: NodeStore, wallet: Wallet) -> None:
     """
     stored = [Tx.parse(value) for _, value in store.scan(FUNDING_TX_TABLE)]
     stored += [OwnTransaction.load(value).tx for _, value in store.scan(BROADCAST_TABLE)]
+    transfers = [Transfer.load(value) for _, value in store.scan(TOKEN_TRANSFER_TABLE)]
+    stored += [each.tx for each in transfers if each.state != TransferState.FAILED]
     kept = {txin.outpoint for tx in stored for txin in tx.inputs}
     wallet.release_coins(wallet.reserved() - kept)

@@ -195,15 +195,22 @@ class Stash:
         return validated
 
     def take(
-        self, consignment: Consignment, opouts: Collection[Opout], *, besides: Sequence[Put] = ()
+        self,
+        consignment: Consignment,
+        opouts: Collection[Opout],
+        *,
+        seals: Iterable[GraphSeal] = (),
+        besides: Sequence[Put] = (),
     ) -> None:
         """Keep, of a consignment that was checked, what proves these allocations; durably.
+
+        `seals` are opened in it; `besides` is stored with it.
 
         What else it assigns stays concealed: nobody gets us to keep coins apart because of tokens
         that we did not ask for. Raises `ConsignmentRefused` when two contracts would meet on an
         outpoint: a transaction of ours moves tokens of one.
         """
-        given = History.of(consignment)
+        given = History.of(consignment).reveal(seals)
         contract_id = given.contract_id
         wanted = set(opouts)
         own = {opout: spot for opout, spot in _spots(given) if opout in wanted}

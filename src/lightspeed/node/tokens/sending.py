@@ -1,0 +1,298 @@
+"""Tokens that leave: paid to invoices, with the consignment posted or handed over as a file.
+
+Everything is stored before the payee sees a consignment: the transaction, and what proves it.
+Until it is published nothing has happened, and the transfer can be cancelled.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from lightspeed.bitcoin import TxOut, txid_from_hex, txid_hex
+from lightspeed.chain import BroadcastRefused, Chain
+from lightspeed.node.errors import InvoiceError, NodeRefusal, NotFound, ProxyUnavailable
+from lightspeed.node.stash import Stash
+from lightspeed.node.store import NodeStore
+from lightspeed.node.tokens.building import TOKEN_OUTPUT_SAT, Builder, new_blinding
+from lightspeed.node.tokens.proxy import Posted, ProxyClient
+from lightspeed.node.tokens.records import TOKEN_TRANSFER_TABLE, Transfer, TransferState
+from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import (
+    ASSET_OWNER,
+    Destination,
+    GraphSeal,
+    Opout,
+    TokenInvoice,
+    WitnessOutput,
+    contract_id_text,
+)
+
+__all__ = ["Sending", "Sent"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_FEE_TARGET_BLOCKS = 6
+_ACK_POLL_SECONDS = 0.5
+_OPEN = (TransferState.WAITING, TransferState.PUBLISHED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """`consignment`: the file for the payee, as it may have to be handed over."""
+
+    transfer: Transfer
+    consignment: bytes
+
+
+class Sending:
+    """All transfers of the node. `alone` is held while tokens are chosen."""
+
+    def __init__(
+        self,
+        *,
+        store: NodeStore,
+        stash: Stash,
+        wallet: Wallet,
+        chain: Chain,
+        builder: Builder,
+        proxies: ProxyClient,
+        alone: asyncio.Lock,
+        safe_depth: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._stash = stash
+        self._wallet = wallet
+        self._chain = chain
+        self._builder = builder
+        self._proxies = proxies
+        self._alone = alone
+        self._safe_depth = safe_depth
+        self._clock = clock
+
+    # --- what there is --------------------------------------------------------------------
+
+    def all(self) -> list[Transfer]:
+        """The oldest first."""
+        found = [Transfer.load(value) for _, value in self._store.scan(TOKEN_TRANSFER_TABLE)]
+        return sorted(found, key=lambda transfer: (transfer.created_at, transfer.txid))
+
+    def get(self, txid: bytes) -> Transfer:
+        """Raises `NotFound`."""
+        data = self._store.get(TOKEN_TRANSFER_TABLE, txid)
+        if data is None:
+            raise NotFound("no transfer of tokens in this transaction")
+        return Transfer.load(data)
+
+    @property
+    def busy(self) -> bool:
+        """Is there a transfer that is not over?"""
+        return any(transfer.state in _OPEN for transfer in self.all())
+
+    # --- paying an invoice ----------------------------------------------------------------
+
+    async def send(
+        self,
+        text: str,
+        *,
+        contract_id: bytes | None = None,
+        amount: int | None = None,
+        at_once: bool = False,
+        patience_seconds: float = 30.0,
+    ) -> Sent:
+        """Pay an invoice. `contract_id` and `amount` where it leaves them open.
+
+        Published when the payee has said at an endpoint of the invoice that its consignment is
+        good; `at_once`, and where the invoice names no endpoint, without that. It may be WAITING
+        still when the patience ends; `look` goes on with it. Raises `InvoiceError`,
+        `UnknownContract`, `NotEnoughTokens`, `InsufficientFunds` and `ProxyUnavailable`, and then
+        nothing was sent.
+        """
+        invoice = self._readable(text)
+        contract_id = _agreed(contract_id, invoice.contract_id, what="contract")
+        amount = _agreed(amount, invoice.amount, what="amount")
+        self._stash.history(contract_id)
+        async with self._alone:
+            self._check_unpaid(invoice)
+            sent = await self._made(invoice, contract_id, amount)
+        transfer = sent.transfer
+        posted = Posted(
+            consignment=sent.consignment,
+            txid=transfer.tx.txid,
+            vout=1 if isinstance(invoice.beneficiary, WitnessOutput) else None,
+        )
+        try:
+            transfer = await self._post(transfer, invoice, posted)
+            if at_once or transfer.endpoint is None:
+                transfer = await self._publish(transfer)
+        except (ProxyUnavailable, BroadcastRefused) as error:
+            self._fail(transfer, str(error))
+            raise
+        if transfer.state == TransferState.WAITING:
+            transfer = await self._word(transfer, patience_seconds)
+        return Sent(transfer=transfer, consignment=sent.consignment)
+
+    def _readable(self, text: str) -> TokenInvoice:
+        invoice = TokenInvoice.parse(text)
+        if invoice.chain_net is not self._stash.chain_net:
+            raise InvoiceError("the invoice is for another chain")
+        if invoice.expiry is not None and invoice.expiry <= self._clock():
+            raise InvoiceError("the invoice has expired")
+        return invoice
+
+    def _check_unpaid(self, invoice: TokenInvoice) -> None:
+        for transfer in self.all():
+            same = transfer.recipient_id == invoice.recipient_id
+            if same and transfer.state != TransferState.FAILED:
+                raise InvoiceError(f"the invoice is paid already, by {transfer.txid}")
+
+    async def _made(self, invoice: TokenInvoice, contract_id: bytes, amount: int) -> Sent:
+        """Signed and stored."""
+        outputs = []
+        seal: Destination
+        if isinstance(invoice.beneficiary, WitnessOutput):
+            outputs.append(TxOut(TOKEN_OUTPUT_SAT, invoice.beneficiary.script))
+            seal, named = GraphSeal(None, 1, new_blinding()), []
+        else:
+            seal, named = invoice.beneficiary, [invoice.beneficiary]
+        built = await self._builder.transfer(
+            contract_id,
+            [(seal, amount)],
+            outputs=outputs,
+            feerate_per_kw=await self._chain.fee_rate(_FEE_TARGET_BLOCKS),
+        )
+        transfer = Transfer(
+            txid=txid_hex(built.tx.txid),
+            contract=contract_id_text(contract_id),
+            amount=amount,
+            purpose="sent",
+            state=TransferState.WAITING,
+            raw=built.tx.serialize().hex(),
+            created_at=int(self._clock()),
+            recipient_id=invoice.recipient_id,
+        )
+        self._stash.add(built.coloured.witness, besides=[transfer.put])
+        opout = Opout(built.coloured.opid, ASSET_OWNER, 0)
+        consignment = self._stash.consignment(contract_id, [opout], named=named)
+        return Sent(transfer=transfer, consignment=consignment.serialize(magic=True))
+
+    async def _post(self, transfer: Transfer, invoice: TokenInvoice, posted: Posted) -> Transfer:
+        """To the first endpoint that takes it. Raises `ProxyUnavailable` when none does."""
+        failure: ProxyUnavailable | None = None
+        for endpoint in invoice.endpoints:
+            try:
+                await self._proxies.post(endpoint, invoice.recipient_id, posted)
+            except ProxyUnavailable as error:
+                failure = error
+            else:
+                transfer = replace(transfer, endpoint=endpoint)
+                self._store.apply([transfer.put])
+                return transfer
+        if failure is not None:
+            raise failure
+        return transfer
+
+    # --- what becomes of it ---------------------------------------------------------------
+
+    async def keep(self, transfer: Transfer) -> Transfer:
+        """Publish a transfer that was made elsewhere, and stored. Raises `BroadcastRefused`."""
+        try:
+            return await self._publish(transfer)
+        except BroadcastRefused as error:
+            self._fail(transfer, str(error))
+            raise
+
+    async def cancel(self, txid: bytes) -> Transfer:
+        """Raises `NotFound`, and `NodeRefusal` when it is too late."""
+        transfer = self.get(txid)
+        if transfer.state != TransferState.WAITING:
+            raise NodeRefusal(f"the transfer is {transfer.state}: only a waiting one is cancelled")
+        return self._fail(transfer, "cancelled by its owner")
+
+    async def look(self) -> None:
+        """Go on with whatever is open: ask payees for their word, see that transactions settle."""
+        for transfer in self.all():
+            match transfer.state:
+                case TransferState.WAITING:
+                    await self._ask(transfer)
+                case TransferState.PUBLISHED:
+                    await self._see(transfer)
+
+    async def _word(self, transfer: Transfer, patience_seconds: float) -> Transfer:
+        """Asks until the payee has spoken or the patience ends."""
+        try:
+            async with asyncio.timeout(patience_seconds):
+                while transfer.state == TransferState.WAITING:
+                    await self._ask(transfer)
+                    transfer = self.get(txid_from_hex(transfer.txid))
+                    if transfer.state == TransferState.WAITING:
+                        await asyncio.sleep(_ACK_POLL_SECONDS)
+        except TimeoutError:
+            _log.info("the payee has not answered yet", extra={"txid": transfer.txid})
+        return self.get(txid_from_hex(transfer.txid))
+
+    async def _ask(self, transfer: Transfer) -> None:
+        if transfer.endpoint is None or transfer.recipient_id is None:
+            # It was stored and not posted when the node ended: nobody knows of it.
+            self._fail(transfer, "the node ended before it was posted")
+            return
+        try:
+            word = await self._proxies.acknowledged(transfer.endpoint, transfer.recipient_id)
+        except ProxyUnavailable as error:
+            _log.warning("a proxy does not answer", extra={"reason": str(error)})
+            return
+        if self.get(txid_from_hex(transfer.txid)).state != TransferState.WAITING:
+            return  # cancelled meanwhile
+        if word is False:
+            self._fail(transfer, "the payee refuses the consignment")
+        elif word:
+            try:
+                await self._publish(transfer)
+            except BroadcastRefused as error:
+                self._fail(transfer, str(error))
+
+    async def _publish(self, transfer: Transfer) -> Transfer:
+        """First stored as published: after a crash it is published again."""
+        transfer = transfer.now(TransferState.PUBLISHED)
+        self._store.apply([transfer.put])
+        await self._chain.broadcast(transfer.tx)
+        self._wallet.note_broadcast(transfer.tx)
+        return transfer
+
+    async def _see(self, transfer: Transfer) -> None:
+        tx = transfer.tx
+        info = await self._chain.transaction(tx.txid)
+        if info is None:
+            try:
+                await self._chain.broadcast(tx)
+            except BroadcastRefused as error:
+                _log.warning(
+                    "a transfer of tokens is not taken",
+                    extra={"txid": transfer.txid, "reason": str(error)},
+                )
+        elif info.confirmed is not None:
+            depth = (await self._chain.tip()).height - info.confirmed.height + 1
+            if depth >= self._safe_depth:
+                self._store.apply([transfer.now(TransferState.SETTLED).put])
+
+    def _fail(self, transfer: Transfer, reason: str) -> Transfer:
+        failed = transfer.now(TransferState.FAILED, reason=reason)
+        self._store.apply([failed.put])
+        self._wallet.release(transfer.tx)
+        _log.warning("a transfer of tokens failed", extra={"reason": reason})
+        return failed
+
+
+def _agreed(given: T | None, asked: T | None, *, what: str) -> T:
+    """What the payer says and what the invoice says must not differ."""
+    if given is None and asked is None:
+        raise InvoiceError(f"the invoice leaves the {what} open: name it")
+    if given is not None and asked is not None and given != asked:
+        raise InvoiceError(f"the invoice asks for another {what}")
+    found = asked if given is None else given
+    assert found is not None
+    return found
