@@ -9,9 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from typer.testing import CliRunner
 
+from colour_pair import open_coloured_pair
 from lightspeed.chain import EsploraChain
 from lightspeed.chain.esplora_server import serving
 from lightspeed.channel import Phase
@@ -19,7 +21,10 @@ from lightspeed.cli.app import app
 from lightspeed.lsf import Party
 from lightspeed.node.config import NodeConfig
 from lightspeed.node.keys import create_secret_file, read_secret_file
+from lightspeed.node.records import ChannelRecord
+from lightspeed.node.store import NodeStore
 from lightspeed.node.tower import Tower, TowerStore, serving_tower
+from lightspeed.node.tower.feed import TowerFeed
 from lightspeed.node.tower.hook import feeding_tower
 from lightspeed.payment import Scheme
 from node_books import BookPair
@@ -146,3 +151,35 @@ async def test_tower_is_run_and_used_from_the_command_line(tmp_path: Path) -> No
         assert [client["name"] for client in ask("tower", "clients", "-t", folder)] == ["me"]
         ask("tower", "remove-client", "me", "-t", folder)
         assert ask("tower", "clients", "-t", folder) == []
+
+
+async def test_channel_with_tokens_is_not_handed_over_and_its_operator_is_told(
+    tmp_path: Path,
+) -> None:
+    """What a tower took would be sats, and the tokens burnt; other channels are not held up."""
+    coloured = open_coloured_pair()
+    told: dict[str, str | None] = {}
+    record = ChannelRecord(node_id=b"\2" * 33, index=0)
+    with NodeStore(tmp_path / "node.sqlite") as store:
+        feed = TowerFeed(
+            _NoTower(),  # type: ignore[arg-type]
+            store=store,
+            drivers=lambda: [Mock(channel=coloured.funder.channel, record=record)],
+            destination=lambda channel: b"",
+            preimages=lambda channel: {},
+            lock_secrets=lambda driver: {},
+            fenced=lambda driver: eventually(lambda: True),
+            report=told.__setitem__,
+        )
+        assert await feed.hand_over()
+    (text,) = [text for key, text in told.items() if key != "tower"]
+    assert text is not None
+    assert "does not guard" in text
+    assert "tokens" in text
+
+
+class _NoTower:
+    """Nothing is handed over to it."""
+
+    async def account(self) -> None:
+        pass

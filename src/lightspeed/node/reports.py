@@ -113,6 +113,7 @@ def _onchain(driver: ChannelDriver, progress: CloseProgress | None) -> dict[str,
                 vbytes=tx.vbytes,
                 fee_sat=tx.fee_sat,
                 confirmed_height=tx.confirmed_height,
+                tokens=tx.tokens,
             )
             for tx in progress.transactions
         ],
@@ -121,6 +122,7 @@ def _onchain(driver: ChannelDriver, progress: CloseProgress | None) -> dict[str,
                 purpose=waiting.purpose,
                 value_sat=waiting.value_sat,
                 mature_height=waiting.mature_height,
+                tokens=waiting.tokens,
             )
             for waiting in progress.waiting
         ],

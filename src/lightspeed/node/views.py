@@ -72,6 +72,8 @@ class ChannelTransactionView:
     vbytes: int
     fee_sat: int | None
     confirmed_height: int | None
+    tokens: int
+    """That it moves to our wallet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class WaitingView:
     value_sat: int
     mature_height: int
     """The first block that may include the transaction that takes it."""
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
