@@ -76,7 +76,7 @@ def test_the_largest_chunks_fit_a_message() -> None:
 # --- collectors -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("locks", [1, 682, 683, 1_023, 1_024, 2_046, 2_047, 2_322])
+@pytest.mark.parametrize("messages_needed", [1, 2, 3])
 @pytest.mark.parametrize(
     ("terms", "per_message"),
     [
@@ -87,16 +87,19 @@ def test_the_largest_chunks_fit_a_message() -> None:
         (token_terms(scheme=Scheme.LADDER), 2_046),
     ],
 )
-def test_locks_come_together_again(locks: int, terms: BookTerms, per_message: int) -> None:
-    secret = make_world(replace(terms, locks=locks)).secret_book
-    collector = LockCollector(book_id=secret.book.book_id, terms=secret.book.terms)
-    messages = lock_messages(secret.book)
-    assert len(messages) == -(-locks // per_message)
-    for message in messages:
-        assert not collector.complete
-        collector = collector.add(message)
-    assert collector.complete
-    assert collector.book(CHANNEL_ID) == secret.book
+def test_locks_come_together_again(
+    terms: BookTerms, per_message: int, messages_needed: int
+) -> None:
+    for locks in (per_message * messages_needed, per_message * (messages_needed - 1) + 1):
+        secret = make_world(replace(terms, locks=locks)).secret_book
+        collector = LockCollector(book_id=secret.book.book_id, terms=secret.book.terms)
+        messages = lock_messages(secret.book)
+        assert len(messages) == messages_needed
+        for message in messages:
+            assert not collector.complete
+            collector = collector.add(message)
+        assert collector.complete
+        assert collector.book(CHANNEL_ID) == secret.book
 
 
 @given(total=st.integers(1, 2_500))
