@@ -75,7 +75,7 @@ class Facts:
     preimages: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     """Payment hash -> preimage."""
     lock_secrets: Mapping[bytes, Mapping[int, bytes]] = field(default_factory=dict, repr=False)
-    """Book id -> lock -> secret: what the payee was paid."""
+    """Book id -> lock -> secret: what the payee was paid; a payer knows all of its own."""
     for_tower: bool = False
     """Asked for what a watchtower is to hold: only signatures that may leave the node."""
     revocation: bytes | None = field(default=None, repr=False)
