@@ -8,9 +8,12 @@ from pathlib import Path
 from lightspeed.bitcoin import FEE_RATE_FLOOR, Network, OutPoint, Tx, TxOut, sha256
 from lightspeed.chain import EsploraChain, Regtest
 from lightspeed.chain.esplora_server import serving
+from lightspeed.errors import StoreError
+from lightspeed.node.config import NodeConfig
+from lightspeed.node.reservations import release_forgotten_coins
 from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
-from lightspeed.node.tokens.building import Builder, TokenTransaction
+from lightspeed.node.tokens import Builder, Tokens, TokenTransaction
 from lightspeed.node.wallet import Wallet
 from lightspeed.rgb import AssetSpec, ChainNet, Destination, GenesisSeal, issue
 from lightspeed.units import Sat
@@ -29,7 +32,8 @@ class TokenParty:
     store: NodeStore = field(init=False)
     wallet: Wallet = field(init=False)
     stash: Stash = field(init=False)
-    builder: Builder = field(init=False)
+    tokens: Tokens = field(init=False)
+    failures: list[StoreError] = field(default_factory=list)
     _parts: ExitStack = field(init=False)
 
     def open(self) -> None:
@@ -43,13 +47,32 @@ class TokenParty:
             esplora_url=self.world.url,
         )
         self.stash = Stash(self.store, self.world.chain, chain_net=NET, safe_depth=6)
-        self.wallet.kept_apart = self.stash.keeps_apart
-        self.builder = Builder(self.stash, self.wallet)
+        self.tokens = Tokens(
+            NodeConfig(
+                data_dir=self.folder,
+                esplora_url=self.world.url,
+                minimum_depth=1,
+                safe_depth=6,
+                poll_seconds=0.05,
+            ),
+            store=self.store,
+            stash=self.stash,
+            wallet=self.wallet,
+            chain=self.world.chain,
+            clock=lambda: self.world.now,
+            on_failure=self.failures.append,
+        )
+        release_forgotten_coins(self.store, self.wallet)
+
+    @property
+    def builder(self) -> Builder:
+        return self.tokens.builder
 
     def close(self) -> None:
         self._parts.close()
 
     def reopen(self) -> None:
+        """As after a crash."""
         self.close()
         self.open()
 
@@ -105,6 +128,7 @@ class TokenWorld:
     chain: EsploraChain
     folder: Path
     parties: list[TokenParty] = field(default_factory=list)
+    now: float = 1_800_000_000.0
 
     def party(self, name: str) -> TokenParty:
         party = TokenParty(self, self.folder / name)
@@ -127,4 +151,5 @@ async def token_world(folder: Path) -> AsyncIterator[TokenWorld]:
             yield world
         finally:
             for party in world.parties:
+                await party.tokens.stop()
                 party.close()

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from lightspeed.bitcoin import OutPoint, txid_hex
+from lightspeed.bitcoin import OutPoint, sha256, txid_hex
 from lightspeed.chain import Chain
 from lightspeed.node.errors import ConsignmentRefused, InvoiceError, ProxyUnavailable
 from lightspeed.node.stash import MAX_CONSIGNMENT_SIZE, Stash
@@ -263,7 +263,11 @@ class Receiving:
             if record.seal is not None and own[0].outpoint not in self._wallet.unspent():
                 raise ConsignmentRefused("the coin that the invoice names is spent")
             contract, txid = contract_id_text(contract_id), txid_hex(own[0].txid)
-            paid.append(replace(record, received=amount, contract=contract, txid=txid, reason=None))
+            paid.append(
+                replace(
+                    record, received=amount, contract=contract, txid=txid, reason=None, refused=None
+                )
+            )
         return paid
 
     async def look(self) -> None:
@@ -278,16 +282,15 @@ class Receiving:
 
     async def _look_at(self, recipient_id: str, endpoint: str) -> None:
         record = self._records[recipient_id]
-        posted = None
         if record.txid is None:
             posted = await self._proxies.get(endpoint, recipient_id)
-            if posted is None:
+            if posted is None or _digest(posted.consignment) == record.refused:
                 return
             record = await self._judge(record, posted.consignment)
         if record.txid is not None:
             await self._proxies.acknowledge(endpoint, recipient_id, good=True)
             self._keep(replace(record, told=True))
-        elif record.reason is not None:
+        else:
             await self._proxies.acknowledge(endpoint, recipient_id, good=False)
             _log.warning("a consignment was refused", extra={"reason": record.reason})
 
@@ -297,10 +300,11 @@ class Receiving:
         try:
             await self.accept(data)
         except (RgbFormatError, UnknownSchema, InvalidConsignment, ConsignmentRefused) as error:
-            self._keep(replace(self._records[recipient_id], reason=str(error)))
+            self._keep(replace(record, reason=str(error), refused=_digest(data)))
         else:
             if self._records[recipient_id].txid is None:
-                self._keep(replace(record, reason="it pays another invoice"))
+                reason = "it pays another invoice"
+                self._keep(replace(record, reason=reason, refused=_digest(data)))
         return self._records[recipient_id]
 
     # --- inside ---------------------------------------------------------------------------
@@ -322,13 +326,17 @@ class Receiving:
         return (record.invoice.expiry or record.created_at) + _GRACE_SECONDS
 
     def _is_open(self, record: IssuedInvoice) -> bool:
-        return not record.told and record.reason is None and self._clock() < self._ends(record)
+        return not record.told and self._clock() < self._ends(record)
 
 
 def _parsed(data: bytes) -> Consignment:
     if len(data) > MAX_CONSIGNMENT_SIZE:
         raise ConsignmentRefused(f"a consignment above {MAX_CONSIGNMENT_SIZE >> 20} MiB")
     return Consignment.parse(data)
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hex()
 
 
 def _last_witnesses(consignment: Consignment) -> set[bytes]:

@@ -87,6 +87,8 @@ class IssuedInvoice(Document):
     """The payer, that its consignment is good."""
     reason: str | None = None
     """Why the last consignment was refused."""
+    refused: str | None = None
+    """SHA-256 of that one."""
 
     @property
     def invoice(self) -> TokenInvoice:

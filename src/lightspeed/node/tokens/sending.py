@@ -224,16 +224,14 @@ class Sending:
 
     async def _word(self, transfer: Transfer, patience_seconds: float) -> Transfer:
         """Asks until the payee has spoken or the patience ends."""
-        try:
-            async with asyncio.timeout(patience_seconds):
-                while transfer.state == TransferState.WAITING:
-                    await self._ask(transfer)
-                    transfer = self.get(txid_from_hex(transfer.txid))
-                    if transfer.state == TransferState.WAITING:
-                        await asyncio.sleep(_ACK_POLL_SECONDS)
-        except TimeoutError:
-            _log.info("the payee has not answered yet", extra={"txid": transfer.txid})
-        return self.get(txid_from_hex(transfer.txid))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_seconds
+        while transfer.state == TransferState.WAITING and loop.time() < deadline:
+            await self._ask(transfer)
+            transfer = self.get(txid_from_hex(transfer.txid))
+            if transfer.state == TransferState.WAITING:
+                await asyncio.sleep(_ACK_POLL_SECONDS)
+        return transfer
 
     async def _ask(self, transfer: Transfer) -> None:
         if transfer.endpoint is None or transfer.recipient_id is None:
