@@ -22,6 +22,7 @@ from lightspeed.payment import (
     check,
     step,
 )
+from lightspeed.rgb import secret_lock_seal
 
 FOREVER = 1e12
 TERMS = BookTerms(
@@ -32,18 +33,21 @@ TERMS = BookTerms(
     window=25,
     origins=("https://api.example",),
 )
+SEALS = replace(TERMS, scheme=Scheme.SEALS, asset=bytes(range(32)))
 NO_CHAINS = replace(TERMS, locks=400, chain_length=1)
 
 
 def book_of(terms: BookTerms = TERMS, seed: bytes = b"\x01" * 32) -> SecretBook:
-    return SecretBook.create(channel_id=b"\x0c" * 32, terms=terms, seed=seed)
+    return SecretBook.create(
+        channel_id=b"\x0c" * 32, terms=terms, seed=seed, seal_of=secret_lock_seal
+    )
 
 
 class Victim:
     """A payee that serves a call for each credential that it redeems."""
 
     def __init__(self, book: Book) -> None:
-        self.record = BookRecord(book=book, open_until=FOREVER)
+        self.record = BookRecord(book=book, open_until=FOREVER, seal_of=secret_lock_seal)
         self.served_units = 0
 
     def serves(self, credential: Credential) -> bool:
@@ -141,6 +145,23 @@ def test_garbage_lock_hashes_or_anchors(lock_hashes: bool, anchors: bool) -> Non
     assert victim.lost_msat <= exposure(TERMS)
     if lock_hashes:
         assert victim.record.secured_locks == 0
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 25])
+@pytest.mark.parametrize("first_garbage", [1, 2, 5])
+def test_false_seals(first_garbage: int, count: int) -> None:
+    """Locks that RGB would open for nobody, from one lock on: even if nothing were fenced."""
+    secret = book_of(SEALS)
+    noise = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(SEALS.locks))
+    honest = (first_garbage - 1) * 32
+    seals = secret.book.seals[:honest] + noise[honest:]
+    book = replace(secret.book, seals=seals)
+    victim = Victim(book)
+    for units in (count, 1):
+        for credential in all_units(secret, count=units):
+            victim.serves(credential._replace(book_id=book.book_id))
+            assert victim.lost_msat <= exposure(SEALS)
+    assert victim.record.secured_locks == first_garbage - 1
 
 
 def test_anchor_chain_that_leads_nowhere() -> None:
