@@ -3,14 +3,19 @@
 The funder is the payer. A stranger who is sent the tokens validates them from nothing.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from closing_world import Party, set_fee_rate
-from lightspeed.bitcoin import FeeRate, OutPoint
-from lightspeed.channel import Channel, Spend, Sweep
+from lightspeed.bitcoin import FeeRate, OutPoint, Tx
+from lightspeed.chain import LocalChain
+from lightspeed.channel import Channel, Put, Spend, Sweep
 from lightspeed.node.closing import CloseKind, CloseState
+from lightspeed.node.own_transactions import BROADCAST_TABLE, OwnTransactions
+from lightspeed.node.stash import TOKEN_BUNDLE_TABLE
+from lightspeed.node.store import NodeStore
 from lightspeed.node.sweeping import build_sweep
 from lightspeed.payment import Scheme
 from lightspeed.rgb import TokensWouldBurn
@@ -125,6 +130,65 @@ async def test_tokens_survive_restarts_and_reorganisations(tmp_path: Path, schem
         lost = BOOK_TOKENS - 3 * LOCK_TOKENS if scheme is Scheme.SEALS else 0
         await tokens.check_tokens(
             payer=PAYER_TOKENS - 3 * LOCK_TOKENS - lost, payee=PUSHED_TOKENS + 3 * LOCK_TOKENS
+        )
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("after", ["own record", "broadcast", "proof"])
+async def test_killed_at_any_write_it_goes_on_and_the_proof_is_never_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Each write and each broadcast of the payee's is once the last thing that it does."""
+    deadly: set[bytes] = set()
+
+    def die_once(what: str, key: bytes) -> None:
+        if what == after and key not in deadly:
+            deadly.add(key)
+            raise Killed
+
+    apply, broadcast = NodeStore.apply, LocalChain.broadcast
+
+    def applied(store: NodeStore, puts: Sequence[Put]) -> None:
+        apply(store, puts)
+        for put in puts:
+            if put.value is not None and store.path.name == "fundee.sqlite":  # the payee's
+                if put.table == BROADCAST_TABLE:
+                    die_once("own record", put.key[32:])
+                elif put.table == TOKEN_BUNDLE_TABLE:
+                    die_once("proof", put.key[32:])
+
+    async def published(chain: LocalChain, tx: Tx) -> None:
+        payee = tokens.payee
+        own = OwnTransactions(payee.store, payee.node.channel.channel_id).get(tx.txid)
+        if own is not None and tx.outputs[0].value == 0:
+            assert payee.store.get(TOKEN_BUNDLE_TABLE, tokens.contract_id + tx.txid) is not None
+        await broadcast(chain, tx)
+        if own is not None:
+            die_once("broadcast", tx.txid)
+
+    async with token_world(tmp_path, scheme=Scheme.SEALS) as tokens:
+        monkeypatch.setattr(NodeStore, "apply", applied)
+        monkeypatch.setattr(LocalChain, "broadcast", published)
+        tokens.pay(1, 2, 3)
+        close_of(tokens, "payee")
+        for _ in range(100):
+            for party in tokens.world.parties:
+                try:
+                    await party.step()
+                except Killed:
+                    party.stop()
+                    party.start()
+            progress = [each.progress for each in tokens.world.parties]
+            if all(found and found.state is CloseState.DONE for found in progress):
+                break
+            tokens.world.regtest.mine()
+        monkeypatch.undo()
+        assert len(deadly) > 1
+        await tokens.check_tokens(
+            payer=PAYER_TOKENS - BOOK_TOKENS, payee=PUSHED_TOKENS + 3 * LOCK_TOKENS
         )
 
 
