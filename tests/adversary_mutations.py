@@ -9,7 +9,7 @@ from unittest import mock
 
 from lightspeed.bitcoin import NUMS_H, TaprootOutput, balanced_tree
 from lightspeed.channel import Channel
-from lightspeed.lsf import children, ladder, limits, outputs
+from lightspeed.lsf import children, ladder, limits, outputs, scheme, seals
 from lightspeed.node import config
 from lightspeed.node.leases import PayeeBooks
 from lightspeed.payment import BookRecord, Scheme, chain
@@ -54,16 +54,15 @@ def no_revocation_at_the_lsf(stack: ExitStack) -> None:
     def unrevocable(revocation: Any, *, spending: Any, refund: bytes) -> TaprootOutput:
         return TaprootOutput(NUMS_H, balanced_tree((*spending, refund)))
 
-    patched(outputs, "lsf_output", unrevocable)(stack)
-    patched(ladder, "lsf_output", unrevocable)(stack)
+    patched(scheme, "lsf_output", unrevocable)(stack)
 
 
 def children_of_the_payees_own_commitment_without_delay(stack: ExitStack) -> None:
     def at_once(whose: Any, *, payee_delay_blocks: int) -> int:
         return 1
 
-    patched(outputs, "child_delay_blocks", at_once)(stack)
-    patched(ladder, "child_delay_blocks", at_once)(stack)
+    for module in (scheme, outputs, seals, ladder):
+        patched(module, "child_delay_blocks", at_once)(stack)
 
 
 def refund_delay_not_above_to_self_delay(stack: ExitStack) -> None:
@@ -95,8 +94,8 @@ def no_fence_before_a_close(stack: ExitStack) -> None:
 def refund_of_an_lsf_needs_no_delay(stack: ExitStack) -> None:
     """Two blocks, in the script and in what spends it, whatever was agreed."""
     hasty = property(lambda _: 2)
-    patched(outputs.OutputsBook, "refund_delay_blocks", hasty)(stack)
-    patched(ladder.LadderBook, "refund_delay_blocks", hasty)(stack)
+    for kind in (outputs.OutputsBook, seals.SealsBook, ladder.LadderBook):
+        patched(kind, "refund_delay_blocks", hasty)(stack)
 
 
 @dataclass(frozen=True)
