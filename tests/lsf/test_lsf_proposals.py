@@ -69,7 +69,7 @@ def test_an_accepted_book_is_stored_before_it_is_said() -> None:
 
 Change = Callable[[BookTerms], BookTerms]
 REFUSED: dict[str, tuple[Change, RejectReason]] = {
-    "asset": (
+    "tokens": (
         lambda terms: replace(terms, scheme=Scheme.LADDER, asset=bytes(32)),
         RejectReason.TERMS,
     ),
