@@ -24,6 +24,7 @@ def test_a_lock_seal_is_output_1_of_the_witness_transaction_blinded_by_the_secre
     # RGB v0.11.1: the seal's transaction (0: the witness), output u32, blinding u64.
     sealed = b"\0" + b"\1\0\0\0" + blinding
     assert secret_lock_seal(secret) == tagged("urn:lnp-bp:seals:secret#2024-02-03", sealed)
+    assert secret_lock_seal(secret) == lock_seal(secret).conceal()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lightspeed.rgb.strict import Reader
 from lightspeed.tagged import tagged_hash
 
 __all__ = [
+    "SECRET_SEAL_TAG",
     "GenesisSeal",
     "GraphSeal",
     "Seal",
@@ -26,7 +27,7 @@ __all__ = [
 SecretSeal = NewType("SecretSeal", bytes)
 """32 bytes: a concealed seal."""
 
-_TAG = "urn:lnp-bp:seals:secret#2024-02-03"
+SECRET_SEAL_TAG = "urn:lnp-bp:seals:secret#2024-02-03"
 _PREFIX = "utxob:"
 _TEXT = re.compile(r"txoseal:(~|[0-9a-fA-F]{64}):([0-9]{1,10})#0x([0-9a-fA-F]{1,16})")
 _WITNESS_TX, _TXID = b"\0", b"\1"
@@ -60,7 +61,7 @@ class GenesisSeal:
         return cls(reader.take(32), reader.unsigned(4), reader.unsigned(8))
 
     def conceal(self) -> SecretSeal:
-        return SecretSeal(tagged_hash(_TAG, self.serialize()))
+        return SecretSeal(tagged_hash(SECRET_SEAL_TAG, self.serialize()))
 
     def outpoint(self, witness_txid: bytes = b"") -> OutPoint:
         return OutPoint(self.txid, self.vout)
@@ -103,7 +104,7 @@ class GraphSeal:
         return cls(txid, reader.unsigned(4), reader.unsigned(8))
 
     def conceal(self) -> SecretSeal:
-        return SecretSeal(tagged_hash(_TAG, self.serialize()))
+        return SecretSeal(tagged_hash(SECRET_SEAL_TAG, self.serialize()))
 
     def outpoint(self, witness_txid: bytes) -> OutPoint:
         """What it seals, once the transaction that commits to its transition has an id."""

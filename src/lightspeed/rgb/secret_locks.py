@@ -4,17 +4,20 @@ The claim output of the transaction that commits to the assignment is output 1; 
 seal, until the secret is paid, is its blinding.
 """
 
-from lightspeed.rgb.seals import GraphSeal, SecretSeal
+from lightspeed.rgb.seals import SECRET_SEAL_TAG, GraphSeal, SecretSeal
 from lightspeed.tagged import tagged_hash
 
 __all__ = ["LOCK_SEAL_VOUT", "lock_blinding", "lock_seal", "secret_lock_seal"]
 
 LOCK_SEAL_VOUT = 1
 
+_BLINDING_SIZE = 8
+_BEFORE_BLINDING = GraphSeal(None, LOCK_SEAL_VOUT, 0).serialize()[:-_BLINDING_SIZE]
+
 
 def lock_blinding(secret: bytes) -> int:
     """The first 8 bytes, little endian, of `tagged_hash("lightspeed/seal", secret)`."""
-    return int.from_bytes(tagged_hash("lightspeed/seal", secret)[:8], "little")
+    return int.from_bytes(_blinding(secret), "little")
 
 
 def lock_seal(secret: bytes) -> GraphSeal:
@@ -23,5 +26,12 @@ def lock_seal(secret: bytes) -> GraphSeal:
 
 
 def secret_lock_seal(secret: bytes) -> SecretSeal:
-    """What a book lists and a micropayment transaction assigns to: 32 bytes."""
-    return lock_seal(secret).conceal()
+    """What a book lists and a micropayment transaction assigns to: 32 bytes.
+
+    `lock_seal(secret).conceal()` in half the time: a payee does it for each lock.
+    """
+    return SecretSeal(tagged_hash(SECRET_SEAL_TAG, _BEFORE_BLINDING, _blinding(secret)))
+
+
+def _blinding(secret: bytes) -> bytes:
+    return tagged_hash("lightspeed/seal", secret)[:_BLINDING_SIZE]
