@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lightspeed.cli import book, channel, demo, invoice, node, regtest, rgb, sandbox, tower
+from lightspeed.cli import book, channel, demo, invoice, node, regtest, rgb, sandbox, token, tower
 from lightspeed.cli.errors import exit_status, explanation
 from lightspeed.cli.invoice import pay
 from lightspeed.cli.output import JsonFlag, show_json, stderr
@@ -77,6 +77,7 @@ app.add_typer(channel.app, name="channel")
 app.add_typer(book.app, name="book")
 app.add_typer(invoice.app, name="invoice")
 app.add_typer(rgb.app, name="rgb")
+app.add_typer(token.app, name="token")
 app.add_typer(tower.app, name="tower")
 app.command("pay")(pay)
 

@@ -16,7 +16,8 @@
     GET  /v1/payments   POST {bolt11, amount_msat?, timeout_seconds?}
     GET  /v1/payments/{payment hash}
 
-Answers are the views of `lightspeed.node.views`, lists of them where there are several.
+Answers are the views of `lightspeed.node.views`, lists of them where there are several. What is
+about tokens is in `lightspeed.node.tokens.api`.
 """
 
 import asyncio
@@ -46,6 +47,7 @@ from lightspeed.node.config import not_configured
 from lightspeed.node.daemon import Node
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
+from lightspeed.node.tokens.api import TokenRoutes
 from lightspeed.node.views import AddressView, BookView
 from lightspeed.payment import BOOK_ID_SIZE, Scheme
 from lightspeed.units import Msat, Sat
@@ -134,6 +136,7 @@ class _Api:
             ("POST", "/v1/payments"): self.pay,
             ("GET", "/v1/payments/{id}"): self.payment,
         }
+        table |= TokenRoutes(self._node.tokens, self._node.clock).table()
         return [self._route(*key, endpoint) for key, endpoint in table.items()]
 
     def _route(self, method: str, path: str, endpoint: Endpoint) -> Route:

@@ -24,12 +24,14 @@ class Body:
     _values: Mapping[str, Any]
 
     @classmethod
-    async def read(cls, request: Request, names: Collection[str]) -> "Body":
+    async def read(
+        cls, request: Request, names: Collection[str], *, max_size: int = _MAX_BODY_SIZE
+    ) -> "Body":
         """An empty body is an empty object; members of other names are refused."""
-        raw = b""
+        raw = bytearray()
         async for chunk in request.stream():
             raw += chunk
-            if len(raw) > _MAX_BODY_SIZE:
+            if len(raw) > max_size:
                 raise BadRequest("the body is too long")
         try:
             values = json.loads(raw) if raw else {}
@@ -48,8 +50,13 @@ class Body:
             raise BadRequest(f"{name}: a string is expected")
         return value
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def text_or_none(self, name: str) -> str | None:
+        return None if self._values.get(name) is None else self.text(name)
+
+    def texts(self, name: str, *, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         value = self._values.get(name)
+        if value is None and default is not None:
+            return default
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise BadRequest(f"{name}: a list of strings is expected")
         return tuple(value)

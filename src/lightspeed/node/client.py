@@ -9,6 +9,7 @@ from cattrs.errors import BaseValidationError
 
 from lightspeed.errors import LightspeedError
 from lightspeed.node.bearer import BearerClient
+from lightspeed.node.token_client import TokenCalls
 from lightspeed.node.views import (
     AddressView,
     BalanceView,
@@ -45,39 +46,40 @@ class NodeClient(BearerClient):
 
     def __init__(self, url: str, token: str, *, timeout_seconds: float = 120.0) -> None:
         super().__init__(url, token, timeout_seconds=timeout_seconds)
+        self.tokens = TokenCalls(self)
 
     # --- the node -------------------------------------------------------------------------
     async def info(self) -> InfoView:
-        return await self._one(InfoView, "GET", "info")
+        return await self.ask_one(InfoView, "GET", "info")
 
     async def balance(self) -> BalanceView:
-        return await self._one(BalanceView, "GET", "balance")
+        return await self.ask_one(BalanceView, "GET", "balance")
 
     async def metrics(self) -> MetricsView:
-        return await self._one(MetricsView, "GET", "metrics")
+        return await self.ask_one(MetricsView, "GET", "metrics")
 
     async def new_address(self) -> AddressView:
-        return await self._one(AddressView, "POST", "address")
+        return await self.ask_one(AddressView, "POST", "address")
 
     # --- peers and channels ---------------------------------------------------------------
     async def peers(self) -> list[PeerView]:
-        return await self._many(PeerView, "peers")
+        return await self.ask_many(PeerView, "peers")
 
     async def connect(self, address: str) -> PeerView:
         """`<node id>@<host>:<port>`."""
-        return await self._one(PeerView, "POST", "peers", address=address)
+        return await self.ask_one(PeerView, "POST", "peers", address=address)
 
     async def channels(self) -> list[ChannelView]:
-        return await self._many(ChannelView, "channels")
+        return await self.ask_many(ChannelView, "channels")
 
     async def channel(self, channel_id: str) -> ChannelView:
-        return await self._one(ChannelView, "GET", f"channels/{channel_id}")
+        return await self.ask_one(ChannelView, "GET", f"channels/{channel_id}")
 
     async def open_channel(
         self, node_id: str, *, funding_sat: int, push_sat: int = 0, party: str | None = None
     ) -> ChannelView:
         """`party`: payer, payee, or None for an ordinary channel."""
-        return await self._one(
+        return await self.ask_one(
             ChannelView,
             "POST",
             "channels",
@@ -88,11 +90,11 @@ class NodeClient(BearerClient):
         )
 
     async def close_channel(self, channel_id: str, *, force: bool = False) -> ChannelView:
-        return await self._one(ChannelView, "POST", f"channels/{channel_id}/close", force=force)
+        return await self.ask_one(ChannelView, "POST", f"channels/{channel_id}/close", force=force)
 
     # --- books ----------------------------------------------------------------------------
     async def books(self) -> list[BookView]:
-        return await self._many(BookView, "books")
+        return await self.ask_many(BookView, "books")
 
     async def open_book(
         self,
@@ -108,7 +110,7 @@ class NodeClient(BearerClient):
         child_feerate_per_kw: int | None = None,
     ) -> BookView:
         """Returns once the book can be paid from. `scheme`: outputs or ladder."""
-        return await self._one(
+        return await self.ask_one(
             BookView,
             "POST",
             "books",
@@ -125,20 +127,20 @@ class NodeClient(BearerClient):
 
     async def settle_book(self, book_id: str) -> BookView:
         """As its payee: the completed locks, now."""
-        return await self._one(BookView, "POST", f"books/{book_id}/settle")
+        return await self.ask_one(BookView, "POST", f"books/{book_id}/settle")
 
     async def close_book(self, book_id: str) -> BookView:
         """Returns once that is begun; `books` tells when it is closed."""
-        return await self._one(BookView, "POST", f"books/{book_id}/close")
+        return await self.ask_one(BookView, "POST", f"books/{book_id}/close")
 
     # --- the conventional payment ---------------------------------------------------------
     async def invoices(self) -> list[InvoiceView]:
-        return await self._many(InvoiceView, "invoices")
+        return await self.ask_many(InvoiceView, "invoices")
 
     async def create_invoice(
         self, amount_msat: int | None, *, description: str = "", expiry_seconds: int = 3_600
     ) -> InvoiceView:
-        return await self._one(
+        return await self.ask_one(
             InvoiceView,
             "POST",
             "invoices",
@@ -148,16 +150,16 @@ class NodeClient(BearerClient):
         )
 
     async def invoice(self, payment_hash: str) -> InvoiceView:
-        return await self._one(InvoiceView, "GET", f"invoices/{payment_hash}")
+        return await self.ask_one(InvoiceView, "GET", f"invoices/{payment_hash}")
 
     async def payments(self) -> list[PaymentView]:
-        return await self._many(PaymentView, "payments")
+        return await self.ask_many(PaymentView, "payments")
 
     async def pay(
         self, bolt11: str, *, amount_msat: int | None = None, timeout_seconds: int = 60
     ) -> PaymentView:
         """Returns when it is paid or failed, or pending after the timeout."""
-        return await self._one(
+        return await self.ask_one(
             PaymentView,
             "POST",
             "payments",
@@ -167,13 +169,13 @@ class NodeClient(BearerClient):
         )
 
     async def payment(self, payment_hash: str) -> PaymentView:
-        return await self._one(PaymentView, "GET", f"payments/{payment_hash}")
+        return await self.ask_one(PaymentView, "GET", f"payments/{payment_hash}")
 
-    # --- HTTP -----------------------------------------------------------------------------
-    async def _one(self, kind: type[V], method: str, path: str, **body: Any) -> V:
+    # --- any call -----------------------------------------------------------------------------
+    async def ask_one(self, kind: type[V], method: str, path: str, **body: Any) -> V:
         return self._read(kind, await self._ask(method, path, body))
 
-    async def _many(self, kind: type[V], path: str) -> list[V]:
+    async def ask_many(self, kind: type[V], path: str) -> list[V]:
         answer = await self._ask("GET", path, {})
         if not isinstance(answer, list):
             raise NodeApiError(0, "", "the answer is not a list")

@@ -26,6 +26,7 @@ from lightspeed.channel import (
     Side,
     Signer,
 )
+from lightspeed.colour import Colouring, ColourTerms
 from lightspeed.errors import StoreError
 from lightspeed.ledger import Ledger, PayerStore
 from lightspeed.lsf import Party
@@ -59,6 +60,7 @@ from lightspeed.node.records import (
 from lightspeed.node.reservations import release_forgotten_coins
 from lightspeed.node.stash import Stash, chain_net_of
 from lightspeed.node.store import NodeStore
+from lightspeed.node.token_openings import TokenOpenings
 from lightspeed.node.tokens import Tokens
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
@@ -101,6 +103,7 @@ class Node:
         self.keys = keys
         self.wallet = wallet
         self.chain = chain
+        self.clock = clock
         self.metrics = Metrics()
         self.drivers: dict[bytes, ChannelDriver] = {}
         self.failed: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
@@ -151,6 +154,13 @@ class Node:
         self.payer_books, self.payee_books = self.books.payer, self.books.payee
         self._answers = AnswersOwed(patience_seconds=config.answer_seconds, clock=clock)
         self._fee_updates = FeeUpdates(market=self._market, alarms=self.alarms)
+        self._token_openings = TokenOpenings(
+            config=config,
+            stash=self.stash,
+            wallet=wallet,
+            builder=self.tokens.builder,
+            alone=self.tokens.alone,
+        )
         self.watch = Watch(
             chain=chain,
             wallet=wallet,
@@ -162,6 +172,7 @@ class Node:
             lock_secrets=self.books.lock_secrets,
             drivers=self._live_drivers,
             tend=self._tend,
+            tokens_problem=self._token_openings.problem,
             alarms=self.alarms,
             reserve_sat=self._bump_reserve_sat,
             clock=clock,
@@ -184,6 +195,7 @@ class Node:
             store=store,
             wallet=wallet,
             chain=chain,
+            tokens=self._token_openings,
             metrics=self.metrics,
             adopt=self._adopt,
             claim_feerate=self._fee_rate,
@@ -238,7 +250,12 @@ class Node:
         channel = Channel.load(
             data,
             signer=signer,
-            extensions=extensions_for(record.party, self.config, claim_feerate=self._fee_rate),
+            extensions=extensions_for(
+                record.party,
+                self.config,
+                claim_feerate=self._fee_rate,
+                colouring=Colouring() if record.coloured else None,
+            ),
             lookup=self._store.get,
         )
         driver = self._driver(channel, record)
@@ -296,14 +313,20 @@ class Node:
         return await self.peers.connect(node_id, host=host, port=port)
 
     async def open_channel(
-        self, node_id: bytes, *, funding_sat: Sat, push_sat: Sat = Sat(0), party: Party | None
+        self,
+        node_id: bytes,
+        *,
+        funding_sat: Sat,
+        push_sat: Sat = Sat(0),
+        party: Party | None,
+        tokens: ColourTerms | None = None,
     ) -> ChannelDriver:
         """With a connected peer; see `Openings.open`."""
         peer = self.peers.get(node_id)
         if peer is None:
             raise PeerNotConnected("not connected to this peer")
         driver = await self._openings.open(
-            peer, funding_sat=funding_sat, push_sat=push_sat, party=party
+            peer, funding_sat=funding_sat, push_sat=push_sat, party=party, tokens=tokens
         )
         self.watch.wake()
         return driver

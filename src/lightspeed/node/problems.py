@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from lightspeed.channel import ChannelRefusal
 from lightspeed.errors import LocalError, RemoteError, StoreError
 from lightspeed.node.errors import InsufficientFunds, NodeRefusal
+from lightspeed.rgb import NotEnoughTokens
 
 __all__ = ["PROBLEM_TYPE_PREFIX", "BadRequest", "Unauthorized", "problem_of"]
 
@@ -52,7 +53,7 @@ def _kind(error: Exception) -> _Kind:
             return _Kind(401, "the token is missing or wrong")
         case NodeRefusal():
             return _Kind(error.http_status, "not possible now")
-        case ChannelRefusal() | InsufficientFunds():
+        case ChannelRefusal() | InsufficientFunds() | NotEnoughTokens():
             return _Kind(409, "not possible now")
         case LocalError():
             return _Kind(400, "the request cannot be done")

@@ -24,6 +24,7 @@ from lightspeed.rgb import (
     Destination,
     GraphSeal,
     Opout,
+    RgbError,
     TokenInvoice,
     WitnessOutput,
     contract_id_text,
@@ -137,7 +138,10 @@ class Sending:
         return Sent(transfer=transfer, consignment=sent.consignment)
 
     def _readable(self, text: str) -> TokenInvoice:
-        invoice = TokenInvoice.parse(text)
+        try:
+            invoice = TokenInvoice.parse(text)
+        except RgbError as error:
+            raise InvoiceError(str(error)) from None
         if invoice.chain_net is not self._stash.chain_net:
             raise InvoiceError("the invoice is for another chain")
         if invoice.expiry is not None and invoice.expiry <= self._clock():
