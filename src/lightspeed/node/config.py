@@ -20,6 +20,7 @@ from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.errors import ConfigError, NodeRefusal
 from lightspeed.node.folder import CONFIG_NAME, DEFAULT_API_PORT, read_settings, token_path
+from lightspeed.rgb import RgbError, parse_contract_id
 from lightspeed.units import Sat
 
 __all__ = ["LightspeedConfig", "NodeConfig", "not_configured"]
@@ -57,14 +58,32 @@ class LightspeedConfig:
     max_exposure_sat: int = DEFAULT_MAX_EXPOSURE_SAT
     """What a payee is ready to lose to one channel: units served and not enforceable yet."""
 
+    tokens: tuple[str, ...] = ()
+    """Contract ids, `rgb:...`: a channel that a peer opens may hold tokens of these, and of those
+    that this node issued."""
+    max_exposure_tokens: int = 10_000
+    """What a payee is ready to lose to one channel of its tokens."""
+    max_seals_lock_tokens: int = 10_000
+    """A payer puts no more tokens behind one seal of 64 bits (docs/security.md)."""
+    max_seals_book_tokens: int = 10_000_000
+    """Nor more behind all seals of the open books of a channel."""
+
     settle_at_sat: int = 500_000
     """A payee settles completed locks that are worth so much; 0: not for that."""
+    settle_at_tokens: int = 0
+    """The same for books in tokens."""
     settle_after_seconds: float = 3_600.0
     """A payee settles completed locks that have waited so long; 0: not for that."""
     refill_below_units: int = 0
     """A payer opens a book again when fewer units of it are left; 0: never."""
     refill_budget_sat_per_day: int = 0
     """What the books opened so may hold, all together; 0: nothing."""
+    refill_budget_tokens_per_day: int = 0
+    """The same for books in tokens, for each contract."""
+    sell_price_msat: int = 0
+    """For one token of a channel, to a peer that asks for some; 0: none are sold."""
+    sell_max_tokens: int = 0
+    """At one time; 0: as many as there are."""
 
     def __post_init__(self) -> None:
         for party in self.parties:
@@ -73,6 +92,16 @@ class LightspeedConfig:
                 raise ConfigError(f"a {party.name.lower()} needs a {store}")
         if not 0 <= self.max_rungs <= MAX_CHANNEL_RUNGS:
             raise ConfigError(f"max_rungs: a channel has at most {MAX_CHANNEL_RUNGS}")
+        for contract in self.tokens:
+            try:
+                parse_contract_id(contract)
+            except RgbError as error:
+                raise ConfigError(f"tokens: {contract!r} is no contract id: {error}") from None
+
+    @property
+    def contract_ids(self) -> frozenset[bytes]:
+        """Those of `tokens`."""
+        return frozenset(map(parse_contract_id, self.tokens))
 
     @property
     def limits(self) -> PayeeLimits:
@@ -238,8 +267,9 @@ def _lightspeed(document: Any, data_dir: Path) -> LightspeedConfig:
     for name in ("ledger", "payer_store"):
         if name in values:
             values[name] = data_dir / values[name]
-    if "origins" in values:
-        values["origins"] = tuple(values["origins"])
+    for name in ("origins", "tokens"):
+        if name in values:
+            values[name] = tuple(values[name])
     return LightspeedConfig(**values)
 
 

@@ -9,8 +9,8 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Protocol, TypeAlias
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, txid_hex
 from lightspeed.chain import Chain
@@ -22,9 +22,9 @@ from lightspeed.channel import (
     ChannelRefusal,
     ChannelViolation,
     Extensions,
-    Opening,
     OpeningTerms,
     Put,
+    Side,
     Signer,
     accept,
     accepted,
@@ -34,6 +34,15 @@ from lightspeed.channel import (
     receive_funding_created,
     receive_funding_signed,
 )
+from lightspeed.colour import (
+    Colouring,
+    ColourTerms,
+    ConsignmentCollector,
+    RgbConsignment,
+    consignment_messages,
+    offered_terms,
+)
+from lightspeed.errors import StoreError
 from lightspeed.lsf import LightspeedFunding, Party, offered_party
 from lightspeed.node.config import NodeConfig, not_configured
 from lightspeed.node.driver import ChannelDriver, publish
@@ -46,8 +55,10 @@ from lightspeed.node.errors import (
 from lightspeed.node.extensions import extensions_for
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.metrics import Metrics
+from lightspeed.node.pending_opening import PendingOpening, answer_of, opening_id_of
 from lightspeed.node.records import COUNTER_TABLE, FUNDING_TX_TABLE, ChannelRecord
 from lightspeed.node.store import NodeStore
+from lightspeed.node.token_openings import TokenOpenings
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import (
@@ -62,14 +73,15 @@ from lightspeed.wire.peer import Peer, PeerDisconnected
 
 __all__ = ["OPENING_MESSAGES", "Adopt", "Openings"]
 
-T = TypeVar("T")
-
 _log = logging.getLogger(__name__)
 
-OPENING_MESSAGES = (OpenChannel, AcceptChannel, FundingCreated, FundingSigned)
+OPENING_MESSAGES = (OpenChannel, AcceptChannel, RgbConsignment, FundingCreated, FundingSigned)
 
-_ANSWER_TIMEOUT_SECONDS = 60.0
+_TOKENS_TIMEOUT_SECONDS = 600.0
+"""For funding_signed of a channel with tokens: the peer validates their history first."""
 _MAX_OPENINGS_PER_PEER = 4
+_MAX_HISTORIES = 8
+"""Openings with tokens of all peers together, whose histories are in memory."""
 _FUNDING_TARGET_BLOCKS = 6
 _INDEX_KEY = b"channel_index"
 
@@ -80,30 +92,6 @@ class Adopt(Protocol):
     async def __call__(
         self, channel: Channel, *, record: ChannelRecord, peer: Peer, puts: Sequence[Put]
     ) -> ChannelDriver: ...
-
-
-@dataclass(kw_only=True)
-class _Pending:
-    """One opening; `opening` moves on with each message."""
-
-    peer: Peer
-    opening: Opening
-    signer: Signer
-    extensions: Extensions
-    record: ChannelRecord
-    accepted: "asyncio.Future[Acceptance]" = field(default_factory=asyncio.Future)
-    """Funder: accept_channel was good."""
-    done: "asyncio.Future[ChannelDriver]" = field(default_factory=asyncio.Future)
-    """Funder: funding_signed was good, and the channel is stored."""
-    funding_tx: Tx | None = None
-    stored: bool = False
-    """The channel exists: its funding transaction is published, whatever happens."""
-
-    def fail(self, error: Exception) -> None:
-        for future in (self.accepted, self.done):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # whoever waits for the other one is told there
 
 
 _Key: TypeAlias = tuple[bytes, bytes]
@@ -121,6 +109,7 @@ class Openings:
         store: NodeStore,
         wallet: Wallet,
         chain: Chain,
+        tokens: TokenOpenings,
         metrics: Metrics,
         adopt: Adopt,
         claim_feerate: Callable[[], FeeRate],
@@ -131,28 +120,38 @@ class Openings:
         self._store = store
         self._wallet = wallet
         self._chain = chain
+        self._tokens = tokens
         self._metrics = metrics
         self._adopt = adopt
         self._claim_feerate = claim_feerate
         self._reserve_sat = reserve_sat
-        self._pending: dict[_Key, _Pending] = {}
+        self._pending: dict[_Key, PendingOpening] = {}
 
     # --- the funder -----------------------------------------------------------------------
     async def open(
-        self, peer: Peer, *, funding_sat: Sat, push_sat: Sat = Sat(0), party: Party | None = None
+        self,
+        peer: Peer,
+        *,
+        funding_sat: Sat,
+        push_sat: Sat = Sat(0),
+        party: Party | None = None,
+        tokens: ColourTerms | None = None,
     ) -> ChannelDriver:
         """Open and fund a channel; `party`: what we are in Lightspeed funding.
 
         Returns once the funding transaction is published. Raises `PeerLacksLightspeed`,
-        `InsufficientFunds`, `ChannelRefusal`, `OpeningRefused`. What other channels may need for
-        their fees stays in the wallet.
+        `InsufficientFunds`, `UnknownContract`, `NotEnoughTokens`, `ChannelRefusal`,
+        `OpeningRefused`. What other channels may need for their fees stays in the wallet.
         """
         self._check_party(peer, party)
         self._check_reserve(funding_sat)
+        if tokens is not None:
+            _check_knows_tokens(peer)
+            await self._tokens.check_brought(tokens)
         feerate = await self._chain.fee_rate(_FUNDING_TARGET_BLOCKS)
         signer, index = self._new_signer()
-        extensions = self._extensions(party)
-        anchors = party is not None or peer.init.features.supports(ANCHORS_BIT)
+        extensions = self._extensions(party, tokens)
+        anchors = bool(extensions) or peer.init.features.supports(ANCHORS_BIT)
         opening, message = propose(
             temporary_channel_id=secrets.token_bytes(32),
             chain_hash=self._config.chain_hash,
@@ -163,24 +162,27 @@ class Openings:
             signer=signer,
             extensions=extensions,
         )
-        pending = _Pending(
+        pending = PendingOpening(
             peer=peer,
             opening=opening,
             signer=signer,
             extensions=extensions,
-            record=ChannelRecord(node_id=peer.node_id.data, index=index, party=party),
+            record=ChannelRecord(
+                node_id=peer.node_id.data,
+                index=index,
+                party=party,
+                coloured=tokens is not None,
+            ),
         )
         key = (peer.node_id.data, opening.temporary_channel_id)
         self._pending[key] = pending
         try:
             await peer.send(message)
-            acceptance = await _answer(pending.accepted)
-            tx = await self._wallet.fund(
-                acceptance.funding_script, acceptance.amount_sat, feerate_per_kw=feerate
-            )
+            acceptance = await answer_of(pending.accepted)
+            tx = await self._funding(pending, acceptance, feerate)
             self._metrics.other_signatures += len(tx.inputs)
             try:
-                driver = await self._fund(pending, acceptance, tx)
+                driver = await self._fund(pending, tx, acceptance.funding_script)
             except BaseException:
                 if not pending.stored:
                     self._wallet.release(tx)
@@ -208,19 +210,41 @@ class Openings:
         if not peer.init.features.supports(LightspeedFunding.feature_bit):
             raise PeerLacksLightspeed("the peer does not offer Lightspeed funding")
 
-    async def _fund(self, pending: _Pending, acceptance: Acceptance, tx: Tx) -> ChannelDriver:
-        vout = [out.script for out in tx.outputs].index(acceptance.funding_script)
+    async def _funding(
+        self, pending: PendingOpening, acceptance: Acceptance, feerate: FeeRate
+    ) -> Tx:
+        """Signed; with tokens in it, their history has to come before funding_created."""
+        pending.opening = acceptance.opening
+        if not pending.record.coloured:
+            return await self._wallet.fund(
+                acceptance.funding_script, acceptance.amount_sat, feerate_per_kw=feerate
+            )
+        brought = await self._tokens.fund(acceptance, feerate_per_kw=feerate)
+        pending.opening, pending.proof = brought.opening, brought.consignment
+        return brought.tx
+
+    async def _fund(self, pending: PendingOpening, tx: Tx, script: bytes) -> ChannelDriver:
+        vout = [out.script for out in tx.outputs].index(script)
         outpoint = OutPoint(tx.txid, vout)
         pending.opening, message = funded(
-            acceptance.opening, outpoint, signer=pending.signer, extensions=pending.extensions
+            pending.opening, outpoint, signer=pending.signer, extensions=pending.extensions
         )
         pending.funding_tx = tx
         self._pending[pending.peer.node_id.data, channel_id_of(outpoint)] = pending
+        for piece in consignment_messages(pending.opening.temporary_channel_id, pending.proof):
+            await pending.peer.send(piece)
         await pending.peer.send(message)
-        return await _answer(pending.done)
+        if pending.record.coloured:
+            return await answer_of(pending.done, seconds=_TOKENS_TIMEOUT_SECONDS)
+        return await answer_of(pending.done)
 
-    def _extensions(self, party: Party | None) -> Extensions:
-        return extensions_for(party, self._config, claim_feerate=self._claim_feerate)
+    def _extensions(self, party: Party | None, tokens: ColourTerms | None) -> Extensions:
+        return extensions_for(
+            party,
+            self._config,
+            claim_feerate=self._claim_feerate,
+            colouring=None if tokens is None else Colouring(tokens),
+        )
 
     def _terms(self) -> OpeningTerms:
         return self._config.opening_terms(self._wallet.new_script())
@@ -236,7 +260,7 @@ class Openings:
     # --- messages -------------------------------------------------------------------------
     async def receive(self, peer: Peer, message: Message) -> None:
         """One of `OPENING_MESSAGES`. What is wrong with it is answered with an `error`."""
-        channel_id = _id_of(message)
+        channel_id = opening_id_of(message)
         try:
             match message:
                 case OpenChannel():
@@ -246,22 +270,25 @@ class Openings:
                     acceptance = accepted(pending.opening, message, extensions=pending.extensions)
                     if not pending.accepted.done():
                         pending.accepted.set_result(acceptance)
+                case RgbConsignment():
+                    self._receive_history(self._of(peer, channel_id), message)
                 case FundingCreated():
-                    await self._receive_funding_created(peer, message)
+                    await self._receive_funding_created(self._of(peer, channel_id), message)
                 case FundingSigned():
                     await self._receive_funding_signed(self._of(peer, channel_id), message)
                 case _:
                     raise ChannelViolation(f"{type(message).__name__} out of place")
         except (ChannelViolation, ChannelRefusal, NodeRefusal) as error:
-            _log.warning(
-                "opening ended", extra={"peer": peer.node_id.data.hex(), "reason": str(error)}
-            )
-            pending_or_none = self._pending.get((peer.node_id.data, channel_id))
-            if pending_or_none is not None:
-                self._forget(pending_or_none)
-                pending_or_none.fail(OpeningRefused(str(error)))
-            with contextlib.suppress(PeerDisconnected):
-                await peer.send(ErrorMessage(channel_id=channel_id, data=str(error).encode()))
+            await self._refuse(peer, channel_id, str(error))
+
+    async def _refuse(self, peer: Peer, channel_id: bytes, reason: str) -> None:
+        _log.warning("opening ended", extra={"peer": peer.node_id.data.hex(), "reason": reason})
+        pending = self._pending.get((peer.node_id.data, channel_id))
+        if pending is not None:
+            self._forget(pending)
+            pending.fail(OpeningRefused(reason))
+        with contextlib.suppress(PeerDisconnected):
+            await peer.send(ErrorMessage(channel_id=channel_id, data=reason.encode()))
 
     def receive_error(self, peer: Peer, message: ErrorMessage) -> bool:
         """The peer ended an opening. Returns whether there was one of this id."""
@@ -278,16 +305,18 @@ class Openings:
             self._forget(pending)
             pending.fail(OpeningRefused("the connection was lost"))
 
-    def _of(self, peer: Peer, channel_id: bytes) -> _Pending:
+    def _of(self, peer: Peer, channel_id: bytes) -> PendingOpening:
         try:
             return self._pending[peer.node_id.data, channel_id]
         except KeyError:
             raise ChannelViolation("no such channel is being opened") from None
 
-    def _forget(self, pending: _Pending) -> None:
+    def _forget(self, pending: PendingOpening) -> None:
         self._pending = {k: p for k, p in self._pending.items() if p is not pending}
 
-    async def _receive_funding_signed(self, pending: _Pending, message: FundingSigned) -> None:
+    async def _receive_funding_signed(
+        self, pending: PendingOpening, message: FundingSigned
+    ) -> None:
         tx = pending.funding_tx
         if tx is None:
             raise ChannelViolation("funding_signed that nobody waits for")
@@ -309,7 +338,7 @@ class Openings:
             pending.done.set_result(driver)
 
     async def _become_channel(
-        self, pending: _Pending, channel: Channel, *, puts: Sequence[Put] = ()
+        self, pending: PendingOpening, channel: Channel, *, puts: Sequence[Put] = ()
     ) -> ChannelDriver:
         if self._store.get(CHANNEL_TABLE, channel.channel_id) is not None:
             raise ChannelViolation("a channel with this funding output exists")
@@ -324,9 +353,9 @@ class Openings:
             raise ChannelViolation("this temporary channel id is in use")
         if sum(owner == node_id for owner, _ in self._pending) >= _MAX_OPENINGS_PER_PEER:
             raise ChannelViolation("too many channels are being opened")
-        party = self._party_for(message)
+        party, tokens = self._party_for(message), self._tokens_for(peer, message)
         signer, index = self._new_signer()
-        extensions = self._extensions(party)
+        extensions = self._extensions(party, tokens)
         opening, reply = accept(
             message,
             chain_hash=self._config.chain_hash,
@@ -334,12 +363,14 @@ class Openings:
             signer=signer,
             extensions=extensions,
         )
-        self._pending[key] = _Pending(
+        self._pending[key] = PendingOpening(
             peer=peer,
             opening=opening,
             signer=signer,
             extensions=extensions,
-            record=ChannelRecord(node_id=node_id, index=index, party=party),
+            record=ChannelRecord(
+                node_id=node_id, index=index, party=party, coloured=tokens is not None
+            ),
         )
         await peer.send(reply)
 
@@ -354,29 +385,70 @@ class Openings:
             raise ChannelViolation(f"this node is not a {party.name.lower()}")
         return party
 
-    async def _receive_funding_created(self, peer: Peer, message: FundingCreated) -> None:
-        pending = self._of(peer, message.temporary_channel_id)
+    def _tokens_for(self, peer: Peer, message: OpenChannel) -> ColourTerms | None:
+        """What the funder brings; `ChannelViolation` if we do not want it."""
+        bit = Colouring.feature_bit
+        if message.channel_type is None or not message.channel_type.requires(bit):
+            return None
+        tokens = offered_terms(message.extension_tlvs)
+        if tokens is None:
+            raise ChannelViolation("open_channel does not say which tokens it brings")
+        self._tokens.check_wanted(tokens)
+        others = [each for each in self._pending.values() if each.record.coloured]
+        if len(others) >= _MAX_HISTORIES or any(each.peer is peer for each in others):
+            raise ChannelViolation("another channel with tokens is being opened: try again later")
+        return tokens
+
+    def _receive_history(self, pending: PendingOpening, message: RgbConsignment) -> None:
+        """The next piece of what the funder has to prove."""
+        wanted = pending.record.coloured and pending.opening.funder is Side.COUNTERPARTY
+        if not wanted or pending.checking is not None:
+            raise ChannelViolation("rgb_consignment out of place")
+        if pending.history is None:
+            pending.history = ConsignmentCollector.begin(message)
+        else:
+            pending.history = pending.history.add(message)
+
+    async def _receive_funding_created(
+        self, pending: PendingOpening, message: FundingCreated
+    ) -> None:
+        if not pending.record.coloured:
+            await self._complete(pending, message)
+            return
+        if pending.history is None or not pending.history.complete:
+            raise ChannelViolation("funding_created before the history of its tokens")
+        if pending.checking is not None:
+            raise ChannelViolation("a second funding_created")
+        # It takes as long as the history is: meanwhile the peer's other channels go on.
+        pending.checking = asyncio.create_task(
+            self._check_tokens(pending, message, pending.history.data)
+        )
+
+    async def _check_tokens(
+        self, pending: PendingOpening, message: FundingCreated, history: bytes
+    ) -> None:
+        outpoint = OutPoint(message.funding_txid, message.funding_output_index)
+        try:
+            pending.opening = await self._tokens.take(pending.opening, history, outpoint)
+            await self._complete(pending, message)
+        except (ChannelViolation, ChannelRefusal, NodeRefusal) as error:
+            await self._refuse(pending.peer, message.temporary_channel_id, str(error))
+        except Exception as error:
+            _log.exception("the history of tokens was not checked")
+            reason = "no store" if isinstance(error, StoreError) else "an internal error"
+            await self._refuse(pending.peer, message.temporary_channel_id, reason)
+
+    async def _complete(self, pending: PendingOpening, message: FundingCreated) -> None:
         state, reply = receive_funding_created(
             pending.opening, message, signer=pending.signer, extensions=pending.extensions
         )
         self._forget(pending)
         channel = Channel(state, signer=pending.signer, extensions=pending.extensions)
         await self._become_channel(pending, channel)
-        await peer.send(reply)
+        with contextlib.suppress(PeerDisconnected):
+            await pending.peer.send(reply)
 
 
-def _id_of(message: Message) -> bytes:
-    for name in ("temporary_channel_id", "channel_id"):
-        value = getattr(message, name, None)
-        if isinstance(value, bytes):
-            return value
-    raise ChannelViolation(f"{type(message).__name__} names no channel")
-
-
-async def _answer(future: "asyncio.Future[T]") -> T:
-    """Raises `OpeningRefused` when the peer takes too long."""
-    try:
-        async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
-            return await future
-    except TimeoutError:
-        raise OpeningRefused("the peer does not answer") from None
+def _check_knows_tokens(peer: Peer) -> None:
+    if not peer.init.features.supports(Colouring.feature_bit):
+        raise PeerLacksLightspeed("the peer does not offer channels with tokens")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from lightspeed.bitcoin import PrivateKey, PublicKey
 from lightspeed.channel import Put, StateError
+from lightspeed.colour import COLOUR_MESSAGES, Colouring
 from lightspeed.errors import RemoteError
 from lightspeed.lsf import LSF_MESSAGES, LightspeedFunding
 from lightspeed.node.metrics import Metrics
@@ -36,8 +37,9 @@ def peer_settings(*, node_key: PrivateKey, chain_hash: bytes, lightspeed: bool) 
     features = Features.of(*_FEATURE_BITS)
     codec = BOLT_CODEC
     if lightspeed:
-        features |= Features.of(LightspeedFunding.feature_bit + 1)
-        codec = codec.extended(LSF_MESSAGES)
+        bits = (extension.feature_bit for extension in (LightspeedFunding, Colouring))
+        features |= Features.of(*(bit + 1 for bit in bits))
+        codec = codec.extended((*LSF_MESSAGES, *COLOUR_MESSAGES))
     init = Init(features=features, networks=(chain_hash,))
     return PeerSettings(our_key=node_key, init=init, codec=codec)
 

@@ -77,6 +77,8 @@ class ChannelRecord:
     """Ours in Lightspeed funding; None: an ordinary channel."""
     over: bool = False
     """Closed, and every output of ours is spent for good."""
+    coloured: bool = False
+    """It holds tokens."""
     doubtful: bool = False
     """Our state may be an old one: nothing is published before the peer has confirmed it."""
 
@@ -86,6 +88,7 @@ class ChannelRecord:
             "index": self.index,
             "party": None if self.party is None else int(self.party),
             "over": self.over,
+            "coloured": self.coloured,
             "doubtful": self.doubtful,
         }
         return Put(CHANNEL_RECORD_TABLE, channel_id, dump_document(values))
@@ -101,6 +104,7 @@ class ChannelRecord:
                 index=values["index"],
                 party=None if party is None else Party(party),
                 over=values["over"],
+                coloured=values.get("coloured", False),
                 doubtful=values.get("doubtful", False),
             )
         except (KeyError, ValueError, TypeError) as error:

@@ -56,6 +56,7 @@ class Watch:
         lock_secrets: Callable[[ChannelDriver], Mapping[bytes, Mapping[int, bytes]]],
         drivers: Callable[[], Iterable[ChannelDriver]],
         tend: Callable[[ChannelDriver], Awaitable[None]],
+        tokens_problem: Callable[[Channel], Awaitable[str | None]],
         alarms: Alarms,
         reserve_sat: Callable[[], Sat],
         clock: Callable[[], float],
@@ -71,6 +72,7 @@ class Watch:
         self._lock_secrets = lock_secrets
         self._drivers = drivers
         self._tend = tend
+        self._tokens_problem = tokens_problem
         self._alarms = alarms
         self._reserve_sat = reserve_sat
         self._clock = clock
@@ -220,8 +222,16 @@ class Watch:
             return False
         depth = self.height - info.confirmed.height + 1
         if not state.holder_ready and depth >= config.minimum_depth:
-            await driver.act(lambda channel: channel.funding_confirmed())
+            await self._confirm(driver)
         return True
+
+    async def _confirm(self, driver: ChannelDriver) -> None:
+        """The funding output is deep enough: so is the channel, if its tokens are there."""
+        key = f"tokens of channel {driver.channel.channel_id.hex()}"
+        problem = await self._tokens_problem(driver.channel)
+        self._alarms.report(key, None if problem is None else f"{key}: {problem}")
+        if problem is None:
+            await driver.act(lambda channel: channel.funding_confirmed())
 
     async def _publish_again(self, driver: ChannelDriver, table: str, *, purpose: str) -> None:
         data = self._store.get(table, driver.channel.channel_id)

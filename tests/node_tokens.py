@@ -1,0 +1,97 @@
+"""Nodes with tokens, and channels with tokens between them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lightspeed.channel import Side
+from lightspeed.colour import ColourTerms
+from lightspeed.lsf import Party
+from lightspeed.rgb import AssetSpec, contract_id_text
+from lightspeed.units import Sat
+from node_books import BookPair
+from node_world import RunningNode, eventually, node_world
+
+__all__ = ["SUPPLY", "TokenBooks", "issued", "open_coloured", "token_books", "tokens_of"]
+
+SUPPLY = 1_000_000
+
+
+async def issued(running: RunningNode, supply: int = SUPPLY, *, ticker: str = "CALL") -> bytes:
+    """A contract of its own, mined; the wallet has coins for fees beside."""
+    await running.fund_wallet()
+    spec = AssetSpec(ticker=ticker, name="Calls")
+    contract_id = await running.node.tokens.issue(spec, supply)
+    running.world.mine()
+    await settled(running, contract_id, supply)
+    return contract_id
+
+
+async def settled(running: RunningNode, contract_id: bytes, amount: int) -> None:
+    async def there() -> bool:
+        balance = await running.node.tokens.balance(contract_id)
+        return balance.settled == amount
+
+    await eventually(there)
+
+
+async def open_coloured(
+    opener: RunningNode,
+    accepter: RunningNode,
+    contract_id: bytes,
+    *,
+    tokens: int = 100_000,
+    pushed: int = 0,
+    funding_sat: int = 1_000_000,
+    push_sat: int = 100_000,
+    party: Party | None = None,
+) -> bytes:
+    """Usable on both sides; its id."""
+    await opener.connect(accepter)
+    driver = await opener.node.open_channel(
+        accepter.node_id,
+        funding_sat=Sat(funding_sat),
+        push_sat=Sat(push_sat),
+        party=party,
+        tokens=ColourTerms(contract_id=contract_id, tokens=tokens, pushed=pushed),
+    )
+    opener.world.mine(2)
+    await eventually(lambda: opener.usable() and accepter.usable())
+    return driver.channel.channel_id
+
+
+def tokens_of(running: RunningNode) -> tuple[int, int]:
+    """Its own and the counterparty's, irrevocably, in its only channel."""
+    sheet = running.channel.state.base
+    return sheet.tokens(Side.HOLDER), sheet.tokens(Side.COUNTERPARTY)
+
+
+class TokenBooks(BookPair):
+    """The payer brought the tokens."""
+
+    contract_id: bytes
+
+
+@asynccontextmanager
+async def token_books(
+    folder: Path,
+    *,
+    tokens: int = 100_000,
+    pushed: int = 0,
+    payer: dict[str, Any] | None = None,
+    payee: dict[str, Any] | None = None,
+    **changes: Any,
+) -> AsyncIterator[TokenBooks]:
+    """A payer that issued a token, a payee that takes it, and a channel with some of it."""
+    async with node_world(folder) as world:
+        paying = await world.start("payer", party=Party.PAYER, lightspeed_changes=payer, **changes)
+        contract_id = await issued(paying)
+        listed = {"tokens": (contract_id_text(contract_id),), **(payee or {})}
+        paid = await world.start("payee", party=Party.PAYEE, lightspeed_changes=listed, **changes)
+        await open_coloured(
+            paying, paid, contract_id, tokens=tokens, pushed=pushed, party=Party.PAYER
+        )
+        pair = TokenBooks(world, paying, paid)
+        pair.contract_id = contract_id
+        yield pair
