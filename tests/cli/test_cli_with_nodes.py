@@ -1,53 +1,14 @@
 """Two nodes lived with from the command line, from `node init` to a close by force."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from lightspeed.cli.app import app
+from cli_world import ask, run, serving, wait_until
 from lightspeed.cli.demo.processes import free_ports
 
 ORIGIN = "http://127.0.0.1:8000"
-
-
-def run(*arguments: object, status: int = 0) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exit_code == status, result.output
-    return result.output
-
-
-def ask(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--json"))
-
-
-@contextmanager
-def serving(*arguments: object) -> Iterator[dict[str, Any]]:
-    """A command that serves, in a process of its own; what it printed when it was ready."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lightspeed.cli", *map(str, arguments), "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        said = ""
-        for line in process.stdout:
-            said += line
-            if line.rstrip() == "}":
-                break
-        yield json.loads(said)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +94,3 @@ def test_a_channel_and_a_book_from_first_to_last(regtest: str, nodes: tuple[Path
         lambda: ask("channel", "list", "-d", payer)[0]["onchain_state"] in ("closing", "done")
     )
     assert "on chain" in run("channel", "list", "-d", payer)
-
-
-def wait_until(condition: Any, seconds: float = 20.0) -> None:
-    import time
-
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

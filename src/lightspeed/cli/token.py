@@ -29,7 +29,8 @@ Contract = Annotated[
     str, typer.Argument(metavar="CONTRACT", help="Ticker, or rgb:..., or how that begins.")
 ]
 Amount = Annotated[
-    int, typer.Option("--amount", min=1, help="Tokens, in their smallest part.", show_default=False)
+    int | None,
+    typer.Option("--amount", min=1, help="Tokens, in their smallest part.", show_default=False),
 ]
 ContractOption = Annotated[
     str, typer.Option("--contract", metavar="CONTRACT", help="Ticker, rgb:... or its beginning.")
@@ -90,7 +91,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
 def invoice(
     data_dir: DataDir,
     contract: ContractOption = "",
-    amount: Amount = 0,
+    amount: Amount = None,
     blinded: Annotated[
         bool, typer.Option("--blinded", help="To a coin of ours that the payer does not learn.")
     ] = False,
@@ -109,7 +110,7 @@ def invoice(
     async def made(node: "NodeClient") -> "TokenInvoiceView":
         return await node.tokens.invoice(
             contract=await full_contract(node, contract) if contract else None,
-            amount=amount or None,
+            amount=amount,
             blinded=blinded,
             expiry_seconds=expiry,
             endpoints=endpoint,
@@ -127,7 +128,7 @@ def send(
     data_dir: DataDir,
     invoice: Annotated[str, typer.Argument(metavar="INVOICE", help="rgb:...")],
     contract: ContractOption = "",
-    amount: Amount = 0,
+    amount: Amount = None,
     consignment: Annotated[
         Path | None,
         typer.Option(dir_okay=False, metavar="FILE", help="Write the payee's consignment there."),
@@ -149,7 +150,7 @@ def send(
         return await node.tokens.send(
             invoice,
             contract=await full_contract(node, contract) if contract else None,
-            amount=amount or None,
+            amount=amount,
             at_once=at_once,
         )
 
@@ -183,7 +184,7 @@ def receive(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         ("invoice", "state", "asked", "received", "why"),
         [
             (
-                view.recipient_id,
+                view.recipient_id.rpartition(":")[2][:_SHORT],
                 view.state,
                 "any" if view.amount is None else sats(view.amount),
                 sats(view.received),
@@ -246,7 +247,7 @@ def history(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         ("transaction", "what", "tokens", "contract", "state", "why"),
         [
             (
-                view.txid,
+                view.txid[:_SHORT],
                 view.purpose,
                 view.amount,
                 view.contract[:_SHORT],
@@ -262,11 +263,20 @@ def history(data_dir: DataDir, as_json: JsonFlag = False) -> None:
 @app.command()
 def cancel(
     data_dir: DataDir,
-    txid: Annotated[str, typer.Argument(metavar="TXID")],
+    txid: Annotated[str, typer.Argument(metavar="TXID", help="Or its first characters.")],
     as_json: JsonFlag = False,
 ) -> None:
     """Give up a transfer that waits for its payee's word. Nothing of it was published."""
-    found = ask(data_dir, lambda node: node.tokens.cancel(txid))
+    from lightspeed.cli.errors import UsageError
+
+    async def cancelled(node: "NodeClient") -> "TransferView":
+        known = [view.txid for view in await node.tokens.transfers()]
+        found = [each for each in known if each.startswith(txid.lower())]
+        if len(found) != 1:
+            raise UsageError(f"{len(found)} transfers of that id; see: lightspeed token history")
+        return await node.tokens.cancel(found[0])
+
+    found = ask(data_dir, cancelled)
     if as_json:
         show_json(found)
     else:
