@@ -59,7 +59,7 @@ def _deaths(task: tuple[str, Party, Scheme]) -> list[Death]:
 
 def _death(death: Death) -> str:
     try:
-        asyncio.run(die(death))
+        asyncio.run(die(death, to_the_end=death.point % 3 == 0))
     except Exception as error:
         return f"{death}: {type(error).__name__}: {error}"
     return ""

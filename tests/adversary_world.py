@@ -315,7 +315,7 @@ class World:
         while not task.done() and idle < _IDLE_ROUNDS:
             said = delivered and [await self.deliver(machine) for machine in self.machines]
             idle = 0 if said and any(said) else idle + 1
-            await asyncio.sleep(0)
+            await self._breathe()
         if not task.done():
             self._wishes.add(task)
             task.add_done_callback(self._forget_wish)
@@ -327,6 +327,12 @@ class World:
         except Killed:
             await self._bury()
             return None
+
+    async def _breathe(self) -> None:
+        """Every task goes on; what one had asked the ledger's thread for is answered."""
+        await asyncio.sleep(0)
+        if self.payee.running and self.payee.ledger is not None:
+            await self.payee.ledger.generation()
 
     def _forget_wish(self, task: asyncio.Task[Any]) -> None:
         self._wishes.discard(task)

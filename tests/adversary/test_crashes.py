@@ -4,6 +4,7 @@ No state is signed twice with another content and no revoked one is published: t
 raises `Fault` at either (`adversary_record`).
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,23 @@ async def test_node_killed_between_any_two_io_operations_goes_on(
     for number, death in enumerate(deaths[::STRIDE]):
         relapse = number if number % 2 else None
         await die(replace(death, relapse=relapse), to_the_end=number % 4 == 0)
+
+
+async def test_process_that_dies_in_a_task_of_its_own_is_dead() -> None:
+    """Nobody who waits for that task need be told: the next one who comes along sees it."""
+    async with world_of(Party.PAYEE) as world:
+        await lived(world)
+        payee = world.payee
+        payee.fuse.blows_at = len(payee.fuse.points)
+        closing = payee.node.close_channel(payee.channel_id)
+        await asyncio.gather(asyncio.ensure_future(closing), return_exceptions=True)
+        assert not payee.running
+        await world.quiet()
+        assert not world.connected
+        await world.start(payee)
+        await world.connect()
+        await world.quiet()
+        assert payee.phase is Phase.NORMAL
 
 
 @pytest.mark.parametrize("party", Party, ids=lambda party: party.name.lower())
