@@ -75,7 +75,7 @@ def test_token_from_issue_to_another_wallet(
     run("token", "export", "-d", buyer, contract[:16], backup, "--holdings")
     said = json.loads(run("rgb", "inspect", backup, "--json"))
     assert said["contract"] == contract
-    assert ask("node", "balance", "-d", buyer)["confirmed_sat"] == 1_001_000
+    wait_until(lambda: ask("node", "balance", "-d", buyer)["confirmed_sat"] == 1_001_000)
 
 
 def test_what_is_wrong_is_told(nodes: tuple[Path, Path], tmp_path: Path) -> None:
