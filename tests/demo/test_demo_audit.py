@@ -8,7 +8,7 @@ from lightspeed.cli.demo.audit import Audit, Redeemed, WalletChange, audit
 from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
 from lightspeed.cli.demo.trail import Movement, Role, Trail
 
-PLAN = DemoPlan(calls=25, locks=10, lock_amount_sat=1_000, chain_length=10, conventional_calls=3)
+PLAN = DemoPlan(calls=25, locks=10, lock_amount=1_000, chain_length=10, conventional_calls=3)
 LOCKS = [bytes([n]) * 32 for n in range(PLAN.locks)]
 FUNDING_FEE_SAT = 200
 PUSHED_AND_INVOICED_SAT = PLAN.push_sat + 3 * PLAN.conventional_price_sat

@@ -22,12 +22,12 @@ def test_the_default_is_the_one_of_the_paper_table() -> None:
         ({"calls": 101, "locks": 10, "chain_length": 10}, "more than the 100 units"),
         ({"calls": 7, "chain_length": 7}, "whole number of msat"),
         ({"conventional_calls": 4_000}, "the channel has"),
-        ({"locks": 4_900, "lock_amount_sat": 1_000}, "the channel has"),
-        ({"calls": 100, "lock_amount_sat": 300}, "would be dust"),
-        ({"lock_amount_sat": 65_536, "locks": 1, "chain_length": 65_536}, "at most 65,535 units"),
+        ({"locks": 4_900, "lock_amount": 1_000}, "the channel has"),
+        ({"calls": 100, "lock_amount": 300}, "would be dust"),
+        ({"lock_amount": 65_536, "locks": 1, "chain_length": 65_536}, "at most 65,535 units"),
         ({"scheme": DemoScheme.LADDER, "locks": 128}, "at most 127 locks"),
         (
-            {"scheme": DemoScheme.LADDER, "calls": 9, "locks": 120, "lock_amount_sat": 40_900},
+            {"scheme": DemoScheme.LADDER, "calls": 9, "locks": 120, "lock_amount": 40_900},
             "the book needs",
         ),
         ({"scheme": DemoScheme.CONVENTIONAL, "calls": 5_000}, "the channel has"),
@@ -47,14 +47,14 @@ def ladder(*, locks: int, amount: int, length: int, calls: int = 20_000) -> Demo
         scheme=DemoScheme.LADDER,
         calls=calls,
         locks=locks,
-        lock_amount_sat=amount,
+        lock_amount=amount,
         chain_length=length,
     )
 
 
 def test_the_default_ladder_has_a_million_units() -> None:
     size = BOOK_SIZES[DemoScheme.LADDER]
-    plan = ladder(locks=size.locks, amount=size.lock_amount_sat, length=size.chain_length)
+    plan = ladder(locks=size.locks, amount=size.lock_amount, length=size.chain_length)
     assert (plan.units, plan.unit_msat) == (1_000_000, 1_000)
 
 

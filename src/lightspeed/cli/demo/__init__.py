@@ -66,7 +66,7 @@ def command(
         calls=calls,
         closer=close,
         locks=locks or size.locks,
-        lock_amount_sat=lock_amount or size.lock_amount_sat,
+        lock_amount=lock_amount or size.lock_amount,
         chain_length=chain_length or size.chain_length,
         clients=clients,
         conventional_calls=conventional_calls,

@@ -83,7 +83,7 @@ def audit(
 ) -> Audit:
     """`wallets` are the nodes' own views, `trail` is the chain's."""
     completed = len(redeemed.completed_locks)
-    owed_sat = plan.push_sat + redeemed.conventional_sat + completed * plan.lock_amount_sat
+    owed_sat = plan.push_sat + redeemed.conventional_sat + completed * plan.lock_amount
     # The payer funded the channel, and so every fee and anchor of its transactions.
     channel_costs = trail.fees_sat(None) + trail.left_sat + trail.anchors_sat[Closer.PAYEE]
     checks = [
@@ -131,7 +131,7 @@ def audit(
         Check("units redeemed, one per call", redeemed.calls_by_units, redeemed.units),
         Check(
             f"{'paid' if ladder else 'claimed'}: completed locks x lock amount",
-            completed * plan.lock_amount_sat,
+            completed * plan.lock_amount,
             claimed_sat,
         ),
         Check("secrets on chain that were not redeemed", 0, foreign),
@@ -144,7 +144,7 @@ def audit(
         checks=tuple(checks),
         claimed_sat=claimed_sat,
         refunded_sat=trail.refunded_sat,
-        unenforced_sat=paid_sat - completed * plan.lock_amount_sat,
+        unenforced_sat=paid_sat - completed * plan.lock_amount,
     )
 
 
@@ -152,6 +152,6 @@ def _refund(plan: DemoPlan, completed: int, trail: Trail) -> Check:
     """Without a secret there is no micropayment transaction: the LSF goes back as it is."""
     if not completed:
         return Check("refunded: the whole LSF", trail.lsf_sat, trail.refunded_sat)
-    rest_sat = (plan.locks - completed) * plan.lock_amount_sat
+    rest_sat = (plan.locks - completed) * plan.lock_amount
     verb = "given back" if plan.scheme is DemoScheme.LADDER else "refunded"
     return Check(f"{verb}: other locks x lock amount", rest_sat, trail.refunded_sat)

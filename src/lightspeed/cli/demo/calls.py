@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import httpx
 
@@ -14,8 +14,9 @@ from lightspeed.cli.demo.plan import MSAT_PER_SAT
 from lightspeed.cli.demo.processes import child_command
 from lightspeed.cli.demo.report import Measured
 from lightspeed.errors import RemoteError
-from lightspeed.http import Payer, PaymentRejected
+from lightspeed.http import Budget, Payer, PaymentRejected
 from lightspeed.http.client import LightspeedAuth, payment_of
+from lightspeed.http.pricing import parse_price
 
 __all__ = [
     "LoadFailed",
@@ -28,6 +29,7 @@ __all__ = [
 _PATIENCE_SECONDS = 20.0
 _RETRY_SECONDS = 0.1
 _LOG_TAIL = 2_000
+_FEW_CALLS = 10
 _NOT_YET = ("unknown-book", "book-closed")
 """Until the payee's node has put the book into the ledger and leased it."""
 _CONVENTIONAL_IN_FLIGHT = 1
@@ -43,17 +45,29 @@ async def first_call(house: House, book_id: str) -> str:
 
     Returns what happened, for people.
     """
-    auth = LightspeedAuth(Payer(house.payer_store, book_id=bytes.fromhex(book_id)))
+    auth = _auth(house, book_id)
     try:
         async with httpx.AsyncClient(auth=auth, base_url=house.origin) as client:
             response = await _paid(client, "/v1/square/1")
             payment = payment_of(response)
             if response.status_code != 200 or payment is None:
                 raise LoadFailed(f"the first call was answered with {response.status_code}")
-            sat = payment.amount / MSAT_PER_SAT
-            return f"402, price {sat:g} sat, paid with the next secret: 200 {response.text}"
+            price = f"{payment.amount / MSAT_PER_SAT:g} sat"
+            if house.plan.in_tokens:
+                price = f"{payment.amount} token{'s' * (payment.amount != 1)}"
+            return f"402, price {price}, paid with the next secret: 200 {response.text}"
     finally:
         auth.payer.close()
+
+
+def _auth(house: House, book_id: str) -> LightspeedAuth:
+    """A client that may pay for a few calls."""
+    price = parse_price(house.call_price)
+    few = replace(price, amount=_FEW_CALLS * price.amount)
+    budget = Budget(per_call=price, per_hour=few, per_day=few)
+    return LightspeedAuth(
+        Payer(house.payer_store, book_id=bytes.fromhex(book_id), budgets=[budget])
+    )
 
 
 async def _paid(client: httpx.AsyncClient, path: str) -> httpx.Response:
@@ -72,7 +86,7 @@ async def _paid(client: httpx.AsyncClient, path: str) -> httpx.Response:
 
 async def call_after_the_end(house: House, book_id: str) -> str:
     """One more call once the channel is being closed: which problem it gets."""
-    auth = LightspeedAuth(Payer(house.payer_store, book_id=bytes.fromhex(book_id)))
+    auth = _auth(house, book_id)
     try:
         async with httpx.AsyncClient(auth=auth, base_url=house.origin) as client:
             response = await client.get("/v1/square/0")
@@ -93,7 +107,7 @@ async def make_calls_by_units(
         first=first,
         calls=calls,
         clients=plan.clients,
-        price_msat=plan.unit_msat,
+        price=house.call_price,
         store=str(house.payer_store),
         book_id=book_id,
     )

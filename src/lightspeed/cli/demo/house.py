@@ -27,12 +27,13 @@ from lightspeed.node.keys import NodeKeys
 from lightspeed.node.service import init_node
 from lightspeed.payment import default_window
 
-__all__ = ["House", "TookTooLong", "open_house", "until"]
+__all__ = ["House", "Household", "TookTooLong", "open_house", "start_server", "until"]
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
 _NODE_POLL_SECONDS = 0.2
 _METRICS_CALL = "metrics"
+_STRANGER = "stranger"
 
 
 class TookTooLong(LocalError, TimeoutError):
@@ -84,6 +85,20 @@ class House:
     nodes: dict[Closer, Household]
     origin: str
     http: aiohttp.ClientSession
+    stranger: Household | None = None
+    """A node with no channel, who is sent tokens."""
+    contract: str = ""
+    """Of the tokens that the calls are paid with, once they are issued."""
+
+    @property
+    def everybody(self) -> list[Household]:
+        return [*self.nodes.values(), *([self.stranger] if self.stranger else [])]
+
+    @property
+    def call_price(self) -> str:
+        """As the API asks for it."""
+        unit = self.plan.unit_value
+        return f"{unit} {self.contract}" if self.plan.in_tokens else f"{unit} msat"
 
     @property
     def payer(self) -> Household:
@@ -133,7 +148,7 @@ class House:
         height = await self.chain.mine(blocks)
 
         async def seen() -> bool:
-            infos = [await node.client.info() for node in self.nodes.values()]
+            infos = [await node.client.info() for node in self.everybody]
             return all(info.block_height >= height for info in infos)
 
         await until(seen, what=f"node that has seen block {height}")
@@ -146,17 +161,19 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Starts everything; whatever happens, everything is stopped at the end.
 
-    With an `origin` the API is somebody else's: only chain and nodes are started.
+    With an `origin` the API is somebody else's: only chain and nodes are started. An API that
+    sells for tokens waits for `start_server`: first they have to be issued.
     """
+    own_server = origin is None and not plan.in_tokens
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(Processes(folder))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        chain_port, server_port, *node_ports = free_ports(2 + 2 * len(Closer))
+        chain_port, server_port, *node_ports = free_ports(2 + 2 * (len(Closer) + 1))
         served_at = origin or _url(server_port)
         chain = await stack.enter_async_context(RegtestClient(_url(chain_port)))
         await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
-        nodes = {}
-        for who in Closer:
+        households = {}
+        for who in (*Closer, *([None] if plan.in_tokens else [])):
             config = _node_config(
                 who,
                 plan,
@@ -169,17 +186,19 @@ async def open_house(
             init_node(config)
             client = NodeClient(_url(config.api_port), api_token(config.token_path))
             await stack.enter_async_context(client)
-            nodes[who] = Household(config, NodeKeys.read(config.seed_path).node_id, client)
-        house = House(plan, folder, processes, chain, nodes, served_at, http)
-        if origin is None:
+            households[who] = Household(config, NodeKeys.read(config.seed_path).node_id, client)
+        nodes = {who: households[who] for who in Closer}
+        stranger = households.get(None)
+        house = House(plan, folder, processes, chain, nodes, served_at, http, stranger)
+        if own_server:
             await _start_server(house)
         await processes.until("chain", lambda: _answers(chain.height))
-        for who, node in nodes.items():
+        for who, node in households.items():
             run = ("node", "run", "--data-dir", str(node.config.data_dir))
             await processes.start(_process_name(who), "lightspeed.cli", *run)
-        for who, node in nodes.items():
+        for who, node in households.items():
             await processes.until(_process_name(who), partial(_answers, node.client.info))
-        if origin is None:
+        if own_server:
             await processes.until("api", lambda: _answers(house.served))
         try:
             yield house
@@ -188,12 +207,18 @@ async def open_house(
             raise
 
 
+async def start_server(house: House) -> None:
+    """Of the API; returns when it answers."""
+    await _start_server(house)
+    await house.processes.until("api", lambda: _answers(house.served))
+
+
 async def _start_server(house: House) -> None:
     payee = house.payee.config
     order = ServerOrder(
         port=int(house.origin.rpartition(":")[2]),
         ledger=str(house.ledger),
-        price=f"{house.plan.unit_msat} msat",
+        price=house.call_price,
         invoice_price=f"{house.plan.conventional_price_sat} sat",
         node_url=house.payee.api_url,
         node_token_file=str(payee.token_path),
@@ -215,8 +240,11 @@ async def _answers(question: Callable[[], Awaitable[object]]) -> bool:
 
 def _exposure_sat(plan: DemoPlan) -> int:
     """What the payee serves at most before the chain would enforce it, rounded up."""
-    units = min(plan.units, plan.chain_length + default_window(plan.chain_length))
-    return -(-units * plan.unit_msat // MSAT_PER_SAT)
+    return 0 if plan.in_tokens else -(-_exposed_units(plan) * plan.unit_msat // MSAT_PER_SAT)
+
+
+def _exposed_units(plan: DemoPlan) -> int:
+    return min(plan.units, plan.chain_length + default_window(plan.chain_length))
 
 
 def _path(config: NodeConfig, name: str) -> Path:
@@ -225,8 +253,8 @@ def _path(config: NodeConfig, name: str) -> Path:
     return path
 
 
-def _process_name(who: Closer) -> str:
-    return f"{who.value}-node"
+def _process_name(who: Closer | None) -> str:
+    return f"{who.value if who else _STRANGER}-node"
 
 
 def _url(port: int) -> str:
@@ -234,21 +262,25 @@ def _url(port: int) -> str:
 
 
 def _node_config(
-    who: Closer, plan: DemoPlan, folder: Path, *, chain_port: int, origin: str, settles: bool
+    who: Closer | None, plan: DemoPlan, folder: Path, *, chain_port: int, origin: str, settles: bool
 ) -> NodeConfig:
     """Of a payee that does not settle all is left to the chain, however much was paid."""
-    data_dir = folder / who.value
+    data_dir = folder / (who.value if who else _STRANGER)
+    lightspeed = None
     if who is Closer.PAYER:
         lightspeed = LightspeedConfig(
             parties=frozenset({Party.PAYER}), payer_store=data_dir / "payer.sqlite"
         )
-    else:
+    elif who is Closer.PAYEE:
         lightspeed = LightspeedConfig(
             parties=frozenset({Party.PAYEE}),
             origins=(origin,),
             ledger=data_dir / "ledger.sqlite",
             max_exposure_sat=max(DEFAULT_MAX_EXPOSURE_SAT, _exposure_sat(plan)),
         )
+        if plan.in_tokens:
+            exposed = _exposed_units(plan) * plan.unit_value
+            lightspeed = replace(lightspeed, max_exposure_tokens=exposed)
         if not settles:
             lightspeed = replace(lightspeed, settle_at_sat=0, settle_after_seconds=0.0)
     return NodeConfig(

@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from lightspeed.cli.demo.wire_client import Answer, HttpConnection
 from lightspeed.errors import LightspeedError, RemoteError
 from lightspeed.http import Budget, Call, Payer
 from lightspeed.http.conventional import InvoicePayer
-from lightspeed.payment import Price
+from lightspeed.http.pricing import parse_price
 
 __all__ = [
     "InvoicesOrder",
@@ -51,7 +51,8 @@ class UnitsOrder:
     first: int
     calls: int
     clients: int
-    price_msat: int
+    price: str
+    """Of a call: such as "10 msat", or "1 rgb:..."."""
     store: str
     """The payer's, where the book with its seed is."""
     book_id: str
@@ -81,8 +82,9 @@ class LoadOutcome:
 
 async def pay_with_units(order: UnitsOrder, report: Report) -> LoadOutcome:
     """Raises `WrongAnswer` at the first answer that is not what was paid for."""
-    total = Price(order.calls * order.price_msat)
-    budget = Budget(per_call=Price(order.price_msat), per_hour=total, per_day=total)
+    price = parse_price(order.price)
+    total = replace(price, amount=order.calls * price.amount)
+    budget = Budget(per_call=price, per_hour=total, per_day=total)
     with Payer(order.store, book_id=bytes.fromhex(order.book_id), budgets=[budget]) as payer:
         return await _make_calls(order, _UnitCalls(order, payer), report)
 
@@ -112,7 +114,7 @@ class _UnitCalls:
     def __init__(self, order: UnitsOrder, payer: Payer) -> None:
         self._order = order
         self._payer = payer
-        self._prices = (Price(order.price_msat),)
+        self._prices = (parse_price(order.price),)
         self.requests = 0
 
     async def one(self, connection: HttpConnection, number: int) -> None:

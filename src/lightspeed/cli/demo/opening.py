@@ -63,14 +63,14 @@ async def open_book(house: House, screen: Screen, channel_id: str) -> str:
     plan = house.plan
     began = time.monotonic()
     with screen.step(
-        f"A book of {plan.locks:,} locks of {plan.lock_amount_sat:,} sat with "
+        f"A book of {plan.locks:,} locks of {plan.lock_amount:,} sat with "
         f"{plan.chain_length:,} units each: {plan.units:,} payments of {_sat(plan.unit_msat)} sat"
     ) as step:
         book = await house.payer.client.open_book(
             channel_id,
             locks=plan.locks,
             chain_length=plan.chain_length,
-            lock_amount_sat=plan.lock_amount_sat,
+            lock_amount_sat=plan.lock_amount,
             origins=[house.origin],
             scheme=plan.scheme.value,
             refund_delay_blocks=plan.refund_delay_blocks,

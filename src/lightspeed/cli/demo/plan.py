@@ -5,7 +5,7 @@ from enum import Enum
 
 from lightspeed.cli.errors import UsageError
 
-__all__ = ["BOOK_SIZES", "BookSize", "Closer", "DemoPlan", "DemoScheme"]
+__all__ = ["BOOK_SIZES", "BookSize", "Closer", "DemoAsset", "DemoPlan", "DemoScheme"]
 
 MSAT_PER_SAT = 1_000
 _RESERVE_SAT = 50_000
@@ -19,12 +19,28 @@ _COMPARED_LOCKS = 1_000
 _COMPARED_LOCK_AMOUNT_SAT = 1_000
 
 
+_TOKEN_BOOK_SAT = 10_000
+"""Of the LSF of a book in tokens: its outputs and its child's fee, with room."""
+_MAX_LOCKS = 65_535
+"""Seals that a transition can assign to."""
+_PUBLIC_SALE = 12, 10
+"""So much more than the book needs does the payer buy: some of it stays in its balance."""
+
+
 class DemoScheme(Enum):
     """How the calls are paid."""
 
     OUTPUTS = "outputs"
+    SEALS = "seals"
     LADDER = "ladder"
     CONVENTIONAL = "conventional"
+
+
+class DemoAsset(Enum):
+    """What is paid with."""
+
+    SAT = "sat"
+    TOKEN = "token"
 
 
 class Closer(Enum):
@@ -40,18 +56,21 @@ class Closer(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookSize:
-    """How a book is divided."""
+    """How a book is divided. `lock_amount` in sat or tokens."""
 
     locks: int
-    lock_amount_sat: int
+    lock_amount: int
     chain_length: int
 
 
 BOOK_SIZES = {
-    DemoScheme.OUTPUTS: BookSize(locks=1_000, lock_amount_sat=1_000, chain_length=100),
-    DemoScheme.LADDER: BookSize(locks=125, lock_amount_sat=8_000, chain_length=8_000),
+    DemoScheme.OUTPUTS: BookSize(locks=1_000, lock_amount=1_000, chain_length=100),
+    DemoScheme.SEALS: BookSize(locks=10_000, lock_amount=100, chain_length=100),
+    DemoScheme.LADDER: BookSize(locks=125, lock_amount=8_000, chain_length=8_000),
 }
-"""Unless something else is asked for. The ladder's: 1,000,000 units in at most 127 locks."""
+"""Unless something else is asked for. The ladder's: 1,000,000 units in at most 127 locks. Units of
+a book in tokens are worth one token.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +78,14 @@ class DemoPlan:
     """Raises `UsageError` for numbers that do not go together."""
 
     scheme: DemoScheme = DemoScheme.OUTPUTS
+    asset: DemoAsset = DemoAsset.SAT
     calls: int = 20_000
     closer: Closer = Closer.PAYER
     capacity_sat: int = 5_000_000
     push_sat: int = 50_000
     """To the payee when the channel opens: its own output has to stand above dust."""
     locks: int = BOOK_SIZES[DemoScheme.OUTPUTS].locks
-    lock_amount_sat: int = BOOK_SIZES[DemoScheme.OUTPUTS].lock_amount_sat
+    lock_amount: int = BOOK_SIZES[DemoScheme.OUTPUTS].lock_amount
     chain_length: int = BOOK_SIZES[DemoScheme.OUTPUTS].chain_length
     clients: int = 32
     """Calls in flight."""
@@ -76,15 +96,20 @@ class DemoPlan:
     to_self_delay_blocks: int = 6
     refund_delay_blocks: int = 20
     minimum_depth: int = 3
+    token_price_msat: int = 500
+    """What the payer gives for a token when it buys them."""
+    tokens_sent: int = 1_000
+    """By the payee to a third party, of what it claimed."""
 
     def __post_init__(self) -> None:
         _require(self.calls >= 1, "at least one call has to be made")
         _require(self.clients >= 1, "at least one client is needed")
+        self._check_asset()
         if self.scheme is DemoScheme.LADDER:
             _require(self.locks <= _MAX_RUNGS, f"a ladder has at most {_MAX_RUNGS} locks")
         if self.has_book:
             _require(
-                self.lock_amount_sat >= _MIN_LOCK_AMOUNT_SAT,
+                self.in_tokens or self.lock_amount >= _MIN_LOCK_AMOUNT_SAT,
                 f"a lock of less than {_MIN_LOCK_AMOUNT_SAT} sat would be dust",
             )
             _require(
@@ -98,8 +123,8 @@ class DemoPlan:
                 "fewer calls, more locks or a longer chain",
             )
             _require(
-                self.lock_amount_sat * MSAT_PER_SAT % self.chain_length == 0,
-                "a unit must be worth a whole number of msat",
+                self._lock_value % self.chain_length == 0,
+                f"a unit must be worth a whole number of {'tokens' if self.in_tokens else 'msat'}",
             )
         most = self.capacity_sat - self.push_sat - _RESERVE_SAT
         _require(
@@ -113,10 +138,43 @@ class DemoPlan:
             f"need {self.conventional_sat:,} sat, the channel has {most:,} for them",
         )
 
+    def _check_asset(self) -> None:
+        if self.scheme is DemoScheme.SEALS:
+            _require(self.in_tokens, "scheme seals is for tokens: --asset token")
+            _require(self.locks <= _MAX_LOCKS, f"scheme seals has at most {_MAX_LOCKS:,} locks")
+        if self.in_tokens:
+            _require(
+                self.scheme in (DemoScheme.SEALS, DemoScheme.LADDER),
+                "tokens are paid by scheme seals or ladder",
+            )
+
+    @property
+    def in_tokens(self) -> bool:
+        return self.asset is DemoAsset.TOKEN
+
     @property
     def has_book(self) -> bool:
         """Whether the calls are paid with secrets."""
         return self.scheme is not DemoScheme.CONVENTIONAL
+
+    @property
+    def book_tokens(self) -> int:
+        return self.locks * self.lock_amount if self.in_tokens else 0
+
+    @property
+    def tokens_bought(self) -> int:
+        """By the payer; all of them go into the channel."""
+        more, than = _PUBLIC_SALE
+        return self.book_tokens * more // than
+
+    @property
+    def tokens_issued(self) -> int:
+        return 2 * self.book_tokens
+
+    @property
+    def sale_sat(self) -> int:
+        """What the payer gives for its tokens."""
+        return self.tokens_bought * self.token_price_msat // MSAT_PER_SAT
 
     @property
     def comparison(self) -> "DemoPlan | None":
@@ -125,9 +183,9 @@ class DemoPlan:
         As much in it, in as many units, but of more locks where the numbers allow it. A ladder
         has few, which makes them large; nothing keeps scheme outputs from small ones.
         """
-        if self.scheme is not DemoScheme.LADDER:
+        if self.scheme is not DemoScheme.LADDER or self.in_tokens:
             return None
-        amount, length = self.lock_amount_sat, self.chain_length
+        amount, length = self.lock_amount, self.chain_length
         most = min(_COMPARED_LOCKS // self.locks, amount // _COMPARED_LOCK_AMOUNT_SAT)
         divides = (n for n in range(most, 1, -1) if amount % n == length % n == 0)
         parts = next(divides, 1)
@@ -135,7 +193,7 @@ class DemoPlan:
             self,
             scheme=DemoScheme.OUTPUTS,
             locks=self.locks * parts,
-            lock_amount_sat=amount // parts,
+            lock_amount=amount // parts,
             chain_length=length // parts,
             conventional_calls=0,
         )
@@ -145,9 +203,19 @@ class DemoPlan:
         return self.locks * self.chain_length
 
     @property
+    def unit_value(self) -> int:
+        """What one unit is worth, and what a call costs: msat or tokens."""
+        return self._lock_value // self.chain_length
+
+    @property
+    def _lock_value(self) -> int:
+        return self.lock_amount if self.in_tokens else self.lock_amount * MSAT_PER_SAT
+
+    @property
     def unit_msat(self) -> int:
-        """What one unit is worth, and what a call costs."""
-        return self.lock_amount_sat * MSAT_PER_SAT // self.chain_length
+        """What a unit in sats is worth."""
+        assert not self.in_tokens
+        return self.unit_value
 
     @property
     def conventional_sat(self) -> int:
@@ -162,9 +230,11 @@ class DemoPlan:
     def _book_sat(self) -> int:
         if not self.has_book:
             return 0
+        if self.in_tokens:
+            return _TOKEN_BOOK_SAT
         if self.comparison is not None:  # divided further, it needs more than the ladder
             return self.comparison._book_sat
-        return self.locks * (self.lock_amount_sat + _FEE_SAT_PER_LOCK)
+        return self.locks * (self.lock_amount + _FEE_SAT_PER_LOCK)
 
 
 def _require(condition: bool, text: str) -> None:

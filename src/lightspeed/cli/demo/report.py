@@ -120,7 +120,7 @@ def document(result: DemoResult) -> dict[str, Any]:
         "scheme": plan.scheme.value,
         "locks": plan.locks if has_book else 0,
         "chain_length": plan.chain_length if has_book else 0,
-        "lock_amount_sat": plan.lock_amount_sat if has_book else 0,
+        "lock_amount_sat": plan.lock_amount if has_book else 0,
         "units": plan.units if has_book else 0,
         "calls_paid": result.calls_paid,
         "units_redeemed": result.units_redeemed,

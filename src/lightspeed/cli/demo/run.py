@@ -162,8 +162,8 @@ async def _claim_and_refund(
         step.say(f"mined at height {child_height}")
         if ladder:
             step.say(
-                f"it pays {len(completed):,} locks, {len(completed) * plan.lock_amount_sat:,} sat, "
-                f"and gives {left:,} back, {left * plan.lock_amount_sat:,} sat"
+                f"it pays {len(completed):,} locks, {len(completed) * plan.lock_amount:,} sat, "
+                f"and gives {left:,} back, {left * plan.lock_amount:,} sat"
             )
     if plan.calls < plan.units:
         with screen.step("One more call, with the next secret") as step:
@@ -172,13 +172,13 @@ async def _claim_and_refund(
         return
     with screen.step(f"The payee's node claims {len(completed):,} locks") as step:
         height = await ending.claims(len(completed))
-        step.say(f"mined at height {height}: {len(completed) * plan.lock_amount_sat:,} sat")
+        step.say(f"mined at height {height}: {len(completed) * plan.lock_amount:,} sat")
     if left:
         with screen.step(
             f"After {plan.refund_delay_blocks} blocks the payer's node takes back {left:,} locks"
         ) as step:
             height = await ending.refunds(child_height)
-            step.say(f"mined at height {height}: {left * plan.lock_amount_sat:,} sat")
+            step.say(f"mined at height {height}: {left * plan.lock_amount:,} sat")
 
 
 async def _completed_locks(house: House, book_id: str) -> frozenset[bytes]:

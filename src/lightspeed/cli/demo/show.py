@@ -74,7 +74,7 @@ def _explain_closes(ladder: DemoResult, outputs: DemoResult, console: Console) -
         "A ladder's settlement transaction pays every completed lock and gives the others back, "
         "whatever their number; scheme outputs claims or refunds each lock. What goes into the "
         "wallets nobody else can spend, and takes its time. The price is a coarser lock: "
-        f"{ladder.plan.lock_amount_sat:,} sat here, {outputs.plan.lock_amount_sat:,} in outputs, "
+        f"{ladder.plan.lock_amount:,} sat here, {outputs.plan.lock_amount:,} in outputs, "
         "and what a lock not completed holds is not enforced on chain."
     )
 

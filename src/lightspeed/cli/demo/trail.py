@@ -7,6 +7,7 @@ shows: a script, and for a claim the secret.
                                  -> to_remote  the other's
                                  -> anchors    left, or swept with something else
                                  -> LSF        -> micropayment transaction -> claims, refunds
+                                                  (seals: one claim, or one refund)
                                                -> settlement transaction   -> paid, unpaid locks
                                                -> refund of the whole LSF
 """
@@ -26,6 +27,7 @@ _OP_IF = 0x63
 _OP_CHECKSEQUENCEVERIFY = 0xB2
 _ANCHOR_SAT = 330
 _P2A_TYPE = "anchor"
+_OPRET_TYPE = "op_return"
 _WEIGHT_PER_VBYTE = 4
 
 Json = dict[str, Any]
@@ -182,6 +184,8 @@ class _Walk:
             witness = [bytes.fromhex(item) for item in spender["vin"][spend["vin"]]["witness"]]
             if out["scriptpubkey_type"] == _P2A_TYPE:
                 self._p2a(spender, out)
+            elif self.scheme is DemoScheme.SEALS:
+                self._seals(spender, out, script=witness[1])
             elif len(witness) == 4:  # signature, secret, script, control block
                 self.claimed[hashlib.sha256(witness[1]).digest()] = out["value"]
                 self._sweep(spender, Closer.PAYEE, "claim", role=Role.BOOK)
@@ -191,12 +195,22 @@ class _Walk:
             else:
                 raise StrangeSpend(f"{spend['txid']} spends a lock in a way that no leaf has")
 
+    def _seals(self, spender: Json, out: Json, *, script: bytes) -> None:
+        """The output of all locks: without a delay it is the payee's."""
+        if script[-1:] == bytes([_OP_CHECKSEQUENCEVERIFY]):
+            self.refunded += out["value"]
+            self._sweep(spender, Closer.PAYER, "refund", role=Role.BOOK)
+        else:
+            self._sweep(spender, Closer.PAYEE, "claim", role=Role.BOOK)
+
     async def _settlement(self, txid: str, *, secret: bytes) -> None:
         """The payee's output, then the payer's if it has one: each spent by key path."""
         tx = await self._channel_tx(txid, "settlement transaction", Role.BOOK)
         owners = [Closer.PAYER, Closer.PAYEE]
         for out, spend in await self._spends(txid, tx):
             spender = await self._known(spend["txid"]) if spend.get("spent") else None
+            if out["scriptpubkey_type"] == _OPRET_TYPE:
+                continue
             if out["scriptpubkey_type"] == _P2A_TYPE:
                 if spender is None:
                     self._unspent(out)
