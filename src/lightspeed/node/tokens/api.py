@@ -1,0 +1,221 @@
+"""The API's routes about tokens.
+
+    GET  /v1/tokens               POST {ticker, name, supply, precision?, details?, terms?}: issue
+    GET  /v1/tokens/invoices      POST {contract?, amount?, blinded?, expiry_seconds?, endpoints?}
+    GET  /v1/tokens/news          the invoices, after their endpoints were asked
+    GET  /v1/tokens/transfers     POST {invoice, contract?, amount?, at_once?, patience_seconds?}
+    POST /v1/tokens/transfers/{txid}/cancel
+    POST /v1/tokens/consignments  {consignment, any_coin?}
+    POST /v1/tokens/export        {contract, holdings?}
+
+Consignments are base64, amounts in the smallest part of a token.
+"""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+
+from lightspeed.node.bodies import Body, hex_bytes
+from lightspeed.node.problems import BadRequest
+from lightspeed.node.stash import MAX_CONSIGNMENT_SIZE
+from lightspeed.node.token_views import (
+    ConsignmentView,
+    ReceivedView,
+    SentView,
+    TokenInvoiceView,
+    TokenView,
+    TransferView,
+)
+from lightspeed.node.tokens.records import IssuedInvoice, Transfer
+from lightspeed.node.tokens.tokens import Tokens
+from lightspeed.rgb import (
+    AssetSpec,
+    ContractTerms,
+    RgbFormatError,
+    contract_id_text,
+    parse_contract_id,
+    spec_of,
+    supply_of,
+)
+
+__all__ = ["TokenRoutes"]
+
+_MAX_BODY_SIZE = MAX_CONSIGNMENT_SIZE * 4 // 3 + 4_096
+_MAX_PATIENCE_SECONDS = 90
+
+Endpoint = Callable[[Request], Awaitable[Any]]
+
+
+class TokenRoutes:
+    def __init__(self, tokens: Tokens, clock: Callable[[], float]) -> None:
+        self._tokens = tokens
+        self._clock = clock
+
+    def table(self) -> dict[tuple[str, str], Endpoint]:
+        return {
+            ("GET", "/v1/tokens"): self.all,
+            ("POST", "/v1/tokens"): self.issue,
+            ("GET", "/v1/tokens/invoices"): self.invoices,
+            ("POST", "/v1/tokens/invoices"): self.invoice,
+            ("GET", "/v1/tokens/news"): self.news,
+            ("GET", "/v1/tokens/transfers"): self.transfers,
+            ("POST", "/v1/tokens/transfers"): self.send,
+            ("POST", "/v1/tokens/transfers/{id}/cancel"): self.cancel,
+            ("POST", "/v1/tokens/consignments"): self.accept,
+            ("POST", "/v1/tokens/export"): self.export,
+        }
+
+    async def all(self, _: Request) -> Any:
+        return [await self._token(contract_id) for contract_id in self._tokens.stash.contracts]
+
+    async def issue(self, request: Request) -> Any:
+        names = {"ticker", "name", "supply", "precision", "details", "terms"}
+        body = await Body.read(request, names)
+        try:
+            spec = AssetSpec(
+                ticker=body.text("ticker"),
+                name=body.text("name"),
+                details=body.text_or_none("details"),
+                precision=body.integer("precision", default=0),
+            )
+        except RgbFormatError as error:
+            raise BadRequest(str(error)) from None
+        supply = body.integer("supply")
+        if not supply:
+            raise BadRequest("supply: at least 1 is expected")
+        terms = ContractTerms(text=body.text("terms", default=""))
+        return await self._token(await self._tokens.issue(spec, supply, terms=terms))
+
+    async def invoices(self, _: Request) -> Any:
+        return [self._invoice(record) for record in self._tokens.receiving.all()]
+
+    async def invoice(self, request: Request) -> Any:
+        names = {"contract", "amount", "blinded", "expiry_seconds", "endpoints"}
+        body = await Body.read(request, names)
+        record = await self._tokens.receiving.invoice(
+            contract_id=_contract(body),
+            amount=body.integer_or_none("amount"),
+            blinded=body.boolean("blinded"),
+            expiry_seconds=body.integer("expiry_seconds", default=86_400),
+            endpoints=body.texts("endpoints", default=()),
+        )
+        return self._invoice(record)
+
+    async def news(self, _: Request) -> Any:
+        await self._tokens.look()
+        return [self._invoice(record) for record in self._tokens.receiving.all()]
+
+    async def transfers(self, _: Request) -> Any:
+        return [_transfer(found) for found in self._tokens.sending.all()]
+
+    async def send(self, request: Request) -> Any:
+        names = {"invoice", "contract", "amount", "at_once", "patience_seconds"}
+        body = await Body.read(request, names)
+        patience = min(body.integer("patience_seconds", default=30), _MAX_PATIENCE_SECONDS)
+        sent = await self._tokens.sending.send(
+            body.text("invoice"),
+            contract_id=_contract(body),
+            amount=body.integer_or_none("amount"),
+            at_once=body.boolean("at_once"),
+            patience_seconds=float(patience),
+        )
+        return SentView(transfer=_transfer(sent.transfer), consignment=_base64(sent.consignment))
+
+    async def cancel(self, request: Request) -> Any:
+        await Body.read(request, ())
+        txid = hex_bytes(request.path_params["id"], 32)[::-1]
+        return _transfer(await self._tokens.sending.cancel(txid))
+
+    async def accept(self, request: Request) -> Any:
+        body = await Body.read(request, {"consignment", "any_coin"}, max_size=_MAX_BODY_SIZE)
+        try:
+            data = base64.b64decode(body.text("consignment"), validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequest("consignment: base64 is expected") from None
+        found = await self._tokens.receiving.accept(data, any_coin=body.boolean("any_coin"))
+        return ReceivedView(
+            contract=contract_id_text(found.contract_id),
+            amount=found.amount,
+            outpoints=[str(outpoint) for outpoint in found.outpoints],
+        )
+
+    async def export(self, request: Request) -> Any:
+        body = await Body.read(request, {"contract", "holdings"})
+        contract_id = _contract_id(body.text("contract"))
+        data = await self._tokens.exported(contract_id, holdings=body.boolean("holdings"))
+        return ConsignmentView(contract=contract_id_text(contract_id), consignment=_base64(data))
+
+    # --- views ----------------------------------------------------------------------------
+    async def _token(self, contract_id: bytes) -> TokenView:
+        genesis = self._tokens.stash.history(contract_id).genesis
+        balance = await self._tokens.balance(contract_id)
+        spec = spec_of(genesis)
+        return TokenView(
+            contract=contract_id_text(contract_id),
+            ticker=spec.ticker,
+            name=spec.name,
+            details=spec.details,
+            precision=spec.precision,
+            supply=supply_of(genesis),
+            issued_at=genesis.timestamp,
+            settled=balance.settled,
+            pending=balance.pending,
+            reserved=balance.reserved,
+        )
+
+    def _invoice(self, record: IssuedInvoice) -> TokenInvoiceView:
+        invoice = record.invoice
+        asked = None if invoice.contract_id is None else contract_id_text(invoice.contract_id)
+        if record.txid is not None:
+            state = "received"
+        elif record.reason is not None:
+            state = "refused"
+        elif invoice.expiry is not None and invoice.expiry <= self._clock():
+            state = "expired"
+        else:
+            state = "open"
+        return TokenInvoiceView(
+            invoice=record.text,
+            recipient_id=invoice.recipient_id,
+            contract=record.contract or asked,
+            amount=invoice.amount,
+            received=record.received,
+            txid=record.txid,
+            state=state,
+            reason=record.reason,
+            expires_at=invoice.expiry,
+            created_at=record.created_at,
+        )
+
+
+def _transfer(found: Transfer) -> TransferView:
+    return TransferView(
+        txid=found.txid,
+        contract=found.contract,
+        amount=found.amount,
+        purpose=found.purpose,
+        state=found.state,
+        recipient_id=found.recipient_id,
+        endpoint=found.endpoint,
+        reason=found.reason,
+        created_at=found.created_at,
+    )
+
+
+def _contract(body: Body) -> bytes | None:
+    text = body.text_or_none("contract")
+    return None if text is None else _contract_id(text)
+
+
+def _contract_id(text: str) -> bytes:
+    try:
+        return parse_contract_id(text)
+    except RgbFormatError as error:
+        raise BadRequest(f"contract: {error}") from None
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
