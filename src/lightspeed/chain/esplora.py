@@ -9,10 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from types import TracebackType
-from typing import Any, Self
-
-import aiohttp
+from typing import Any
 
 from lightspeed.bitcoin import (
     FEE_RATE_FLOOR,
@@ -27,12 +24,12 @@ from lightspeed.bitcoin import (
 )
 from lightspeed.chain.errors import BroadcastRefused, ChainUnavailable
 from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
+from lightspeed.outbound import HttpClient, NoAnswer
 
 __all__ = ["EsploraChain"]
 
 _MAX_LINKED_HEADERS = 144  # a longer gap is taken from the server's heights
 _MAX_HEADERS_KEPT = 10_000
-_MAX_ANSWER_SIZE = 16 * 1024 * 1024
 _MAX_INTEGER = 0xFFFFFFFF  # of heights and of indexes of inputs
 _MAX_SANE_FEE_RATE = 1_000_000  # sat/vB
 _RPC_MESSAGE = re.compile(r'"message"\s*:\s*"(?P<message>[^"]*)"')
@@ -42,7 +39,7 @@ _PACKAGE_FOLLOW_UP = ("bad-txns-inputs-missingorspent", "package-not-validated")
 _NO_PARENT = bytes(32)
 
 
-class EsploraChain:
+class EsploraChain(HttpClient):
     """`Chain` documents the methods. Use as an async context manager, or call `close`.
 
     `url` is the API's base, such as `http://127.0.0.1:3002`.
@@ -51,27 +48,10 @@ class EsploraChain:
     def __init__(
         self, url: str, *, poll_seconds: float = 1.0, timeout_seconds: float = 10.0
     ) -> None:
+        super().__init__(timeout_seconds=timeout_seconds)
         self._url = url.rstrip("/")
         self._poll_seconds = poll_seconds
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
-        self._headers: dict[bytes, tuple[BlockHeader, int]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._known_headers: dict[bytes, tuple[BlockHeader, int]] = {}
 
     # --- the chain ------------------------------------------------------------------------
 
@@ -117,11 +97,11 @@ class EsploraChain:
         """Finds the height of a block by its links to headers that are known already."""
         unknown: list[BlockHeader] = []
         cursor = block_hash
-        while cursor not in self._headers:
+        while cursor not in self._known_headers:
             if cursor == _NO_PARENT:
                 parent_height = -1
                 break
-            if unknown and (not self._headers or len(unknown) >= _MAX_LINKED_HEADERS):
+            if unknown and (not self._known_headers or len(unknown) >= _MAX_LINKED_HEADERS):
                 parent_height = await self._stated_height(block_hash) - len(unknown)
                 break
             header = await self._header(cursor)
@@ -130,11 +110,11 @@ class EsploraChain:
             unknown.append(header)
             cursor = header.previous
         else:
-            parent_height = self._headers[cursor][1]
+            parent_height = self._known_headers[cursor][1]
         if parent_height < -1:
             raise ChainUnavailable("the server's heights do not fit its chain")
         for height, header in enumerate(reversed(unknown), start=parent_height + 1):
-            self._headers[header.hash] = (header, height)
+            self._known_headers[header.hash] = (header, height)
         self._forget_old_headers()
         return BlockId(parent_height + len(unknown), block_hash)
 
@@ -143,7 +123,7 @@ class EsploraChain:
         return _integer(answer.get("height"))
 
     async def _header(self, block_hash: bytes) -> BlockHeader | None:
-        if known := self._headers.get(block_hash):
+        if known := self._known_headers.get(block_hash):
             return known[0]
         answer = await self._get(f"/block/{txid_hex(block_hash)}/header")
         if answer is None:
@@ -157,9 +137,9 @@ class EsploraChain:
         return header
 
     def _forget_old_headers(self) -> None:
-        if len(self._headers) > _MAX_HEADERS_KEPT:
-            by_height = sorted(self._headers.items(), key=lambda item: item[1][1])
-            self._headers = dict(by_height[_MAX_HEADERS_KEPT // 2 :])
+        if len(self._known_headers) > _MAX_HEADERS_KEPT:
+            by_height = sorted(self._known_headers.items(), key=lambda item: item[1][1])
+            self._known_headers = dict(by_height[_MAX_HEADERS_KEPT // 2 :])
 
     # --- transactions ---------------------------------------------------------------------
 
@@ -260,18 +240,10 @@ class EsploraChain:
         return body
 
     async def _request(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
         try:
-            async with self._session.request(method, self._url + path, data=body) as response:
-                content = await response.content.read(_MAX_ANSWER_SIZE + 1)
-                while len(content) <= _MAX_ANSWER_SIZE and not response.content.at_eof():
-                    content += await response.content.read(_MAX_ANSWER_SIZE + 1)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return await self._fetch(method, self._url + path, redirects=True, data=body)
+        except NoAnswer as error:
             raise ChainUnavailable(f"no answer from {self._url}: {error}") from error
-        if len(content) > _MAX_ANSWER_SIZE:
-            raise ChainUnavailable("the server's answer is too long")
-        return response.status, content
 
 
 def _found(answer: bytes | None) -> bytes:

@@ -1,32 +1,20 @@
 """Asks a regtest server: what Esplora tells, and what only a regtest does."""
 
-from types import TracebackType
-from typing import Any, Self
-
-import aiohttp
+import json
+from typing import Any
 
 from lightspeed.cli.errors import NodeUnreachable, UsageError
+from lightspeed.outbound import HttpClient, NoAnswer
 
 __all__ = ["RegtestClient"]
 
 
-class RegtestClient:
+class RegtestClient(HttpClient):
     """An async context manager. Transaction ids are hex, as Esplora writes them."""
 
     def __init__(self, url: str) -> None:
+        super().__init__(timeout_seconds=60)
         self._url = url.rstrip("/")
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._session.close()
 
     async def height(self) -> int:
         return int(await self._ask("GET", "/blocks/tip/height"))
@@ -57,13 +45,11 @@ class RegtestClient:
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
-            async with self._session.request(method, self._url + path, json=body) as response:
-                if response.status != 200:
-                    raise UsageError(f"{self._url}{path}: {(await response.text()).strip()}")
-                if response.content_type == "application/json":
-                    return await response.json()
-                return await response.text()
-        except aiohttp.ClientConnectionError:
+            status, content = await self._fetch(method, self._url + path, json=body)
+        except NoAnswer:
             raise NodeUnreachable(
                 f"no regtest answers at {self._url}; start one with: lightspeed regtest"
             ) from None
+        if status != 200:
+            raise UsageError(f"{self._url}{path}: {content.decode(errors='replace').strip()}")
+        return json.loads(content)

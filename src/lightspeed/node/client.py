@@ -3,7 +3,6 @@
 import json
 from typing import Any, TypeVar
 
-import aiohttp
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 
@@ -21,6 +20,7 @@ from lightspeed.node.views import (
     PaymentView,
     PeerView,
 )
+from lightspeed.outbound import NoAnswer
 
 __all__ = ["NodeApiError", "NodeClient"]
 
@@ -190,9 +190,8 @@ class NodeClient(BearerClient):
     async def _ask(self, method: str, path: str, body: dict[str, Any]) -> Any:
         try:
             status, content = await self._request(method, f"/v1/{path}", body or None)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = f"no answer from {self._url}: {type(error).__name__}"
-            raise NodeApiError(0, "", reason) from None
+        except NoAnswer as error:
+            raise NodeApiError(0, "", f"no answer from {self._url}: {error}") from None
         try:
             answer = json.loads(content)
         except ValueError:

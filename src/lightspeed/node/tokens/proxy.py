@@ -9,8 +9,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
@@ -18,6 +17,7 @@ from lightspeed.bitcoin import txid_from_hex, txid_hex
 from lightspeed.bitcoin.errors import TxParseError
 from lightspeed.node.errors import ProxyUnavailable
 from lightspeed.node.stash import MAX_CONSIGNMENT_SIZE
+from lightspeed.outbound import HttpClient, NoAnswer
 
 __all__ = ["Posted", "ProxyClient", "is_endpoint"]
 
@@ -41,27 +41,11 @@ class Posted:
     vout: int | None
 
 
-class ProxyClient:
+class ProxyClient(HttpClient):
     """Use as an async context manager. Every method raises `ProxyUnavailable`."""
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        super().__init__(timeout_seconds=_TIMEOUT_SECONDS, max_answer_size=_MAX_ANSWER_SIZE)
 
     # --- the payer ------------------------------------------------------------------------
     async def post(self, endpoint: str, recipient_id: str, posted: Posted) -> None:
@@ -109,20 +93,10 @@ class ProxyClient:
 
     async def _answer(self, endpoint: str, **body: Any) -> Any:
         """The result; None for what the proxy has not got."""
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout)
         try:
-            async with self._session.post(
-                _url(endpoint), allow_redirects=False, **body
-            ) as response:
-                content = await response.content.read(_MAX_ANSWER_SIZE + 1)
-                while not response.content.at_eof() and len(content) <= _MAX_ANSWER_SIZE:
-                    content += await response.content.read(_MAX_ANSWER_SIZE)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ProxyUnavailable(f"{endpoint}: {type(error).__name__}") from None
-        if len(content) > _MAX_ANSWER_SIZE:
-            raise ProxyUnavailable(f"{endpoint} answers at too great a length")
+            _, content = await self._fetch("POST", _url(endpoint), **body)
+        except NoAnswer as error:
+            raise ProxyUnavailable(f"{endpoint}: {error}") from None
         try:
             answer = json.loads(content)
             problem = answer.get("error")

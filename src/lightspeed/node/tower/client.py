@@ -5,11 +5,10 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
-
 from lightspeed.node.bearer import BearerClient
 from lightspeed.node.tower.errors import TowerRefused, TowerUnavailable
 from lightspeed.node.tower.store import Change
+from lightspeed.outbound import NoAnswer
 
 __all__ = ["TowerClient"]
 
@@ -46,7 +45,7 @@ class TowerClient(BearerClient):
         try:
             status, content = await self._request(method, path, body)
             answer = json.loads(content)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (NoAnswer, ValueError) as error:
             raise TowerUnavailable(f"no answer from the tower: {type(error).__name__}") from error
         if status == 200:
             return answer
