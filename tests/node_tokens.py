@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lightspeed.channel import Side
 from lightspeed.colour import ColourTerms
 from lightspeed.lsf import Party
+from lightspeed.payment import Scheme, SecretBook
 from lightspeed.rgb import AssetSpec, contract_id_text
 from lightspeed.units import Sat
 from node_books import BookPair
@@ -67,10 +69,23 @@ def tokens_of(running: RunningNode) -> tuple[int, int]:
     return sheet.tokens(Side.HOLDER), sheet.tokens(Side.COUNTERPARTY)
 
 
+@dataclass
 class TokenBooks(BookPair):
     """The payer brought the tokens."""
 
     contract_id: bytes
+
+    async def open_book(self, **changes: Any) -> SecretBook:
+        values = {"lock_amount_sat": None, "lock_tokens": 10, "scheme": Scheme.SEALS}
+        return await super().open_book(**(values | changes))
+
+    async def redeem(self, secret: SecretBook, first: int, count: int) -> None:
+        await self.ledger.redeem(secret.credential(first, count))
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Payer's and payee's, each as it sees it itself."""
+        return tokens_of(self.payer)[0], tokens_of(self.payee)[0]
 
 
 @asynccontextmanager
@@ -92,6 +107,4 @@ async def token_books(
         await open_coloured(
             paying, paid, contract_id, tokens=tokens, pushed=pushed, party=Party.PAYER
         )
-        pair = TokenBooks(world, paying, paid)
-        pair.contract_id = contract_id
-        yield pair
+        yield TokenBooks(world, paying, paid, contract_id)

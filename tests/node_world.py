@@ -21,6 +21,7 @@ from lightspeed.node.keys import NodeKeys
 from lightspeed.node.old_copy import doubt_old_copy
 from lightspeed.node.store import NodeStore
 from lightspeed.node.wallet import Wallet
+from lightspeed.rgb import secret_lock_seal
 from lightspeed.units import Sat
 
 __all__ = ["ORIGIN", "NodeWorld", "RunningNode", "eventually", "node_world"]
@@ -70,7 +71,8 @@ class RunningNode:
         lightspeed = config.lightspeed
         ledger = payer_store = None
         if lightspeed is not None and lightspeed.ledger is not None:
-            ledger = self._parts.enter_context(SQLiteLedger(lightspeed.ledger))
+            source = SQLiteLedger(lightspeed.ledger, seal_of=secret_lock_seal)
+            ledger = self._parts.enter_context(source)
         if lightspeed is not None and lightspeed.payer_store is not None:
             payer_store = self._parts.enter_context(PayerStore(lightspeed.payer_store))
         self.ledger, self.payer_store = ledger, payer_store

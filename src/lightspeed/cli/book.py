@@ -7,7 +7,7 @@ import typer
 
 from lightspeed.cli.channel import full_channel_id
 from lightspeed.cli.client import DataDir, ask
-from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
+from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table, tokens
 
 if TYPE_CHECKING:
     from lightspeed.node import BookView, NodeClient
@@ -22,9 +22,16 @@ class SchemeName(Enum):
 
     OUTPUTS = "outputs"
     LADDER = "ladder"
+    SEALS = "seals"
 
 
-_LOCKS = {SchemeName.OUTPUTS: 1_000, SchemeName.LADDER: 127}
+class AssetName(Enum):
+    SAT = "sat"
+    TOKEN = "token"
+
+
+_LOCKS = {SchemeName.OUTPUTS: 1_000, SchemeName.LADDER: 127, SchemeName.SEALS: 1_000}
+_LOCK_SAT = 1_000
 
 
 @app.command(name="open")
@@ -39,12 +46,31 @@ def open_(
         int | None,
         typer.Option(min=1, help="Number of locks.", show_default="1,000; for a ladder 127"),
     ] = None,
-    lock_amount: Annotated[int, typer.Option(min=1, metavar="SAT", help="Of each lock.")] = 1_000,
+    lock_amount: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="AMOUNT",
+            help="Of each lock: sats, or tokens in their smallest part.",
+            show_default="1,000 sat, or a token per unit",
+        ),
+    ] = None,
     chain_length: Annotated[int, typer.Option(min=1, help="Units per lock.")] = 100,
+    asset: Annotated[
+        AssetName | None,
+        typer.Option(
+            help="What the book is in; token: those that the channel holds.",
+            show_default="sat; for seals token",
+        ),
+    ] = None,
     scheme: Annotated[
-        SchemeName,
-        typer.Option(help="ladder: one small transaction after a close; at most 127 locks."),
-    ] = SchemeName.OUTPUTS,
+        SchemeName | None,
+        typer.Option(
+            help="ladder: one small transaction after a close; at most 127 locks. seals: tokens "
+            "only, up to 65,535 locks; the payee may burn what is left at a close.",
+            show_default="outputs; for tokens ladder",
+        ),
+    ] = None,
     window: Annotated[
         int | None,
         typer.Option(min=1, help="Units that may run ahead.", show_default="from the chain length"),
@@ -62,15 +88,19 @@ def open_(
 ) -> None:
     """Open a book in a channel whose payer this node is; it can be paid from at once.
 
-    It takes LOCKS x SAT from our balance. What is not spent comes back when the book is closed.
+    It takes LOCKS x AMOUNT from our balance. What is not spent comes back when the book is closed.
     """
+    in_tokens = asset is AssetName.TOKEN or (asset is None and scheme is SchemeName.SEALS)
+    scheme = scheme or (SchemeName.LADDER if in_tokens else SchemeName.OUTPUTS)
+    amount = lock_amount or (chain_length if in_tokens else _LOCK_SAT)
 
     async def opened(node: "NodeClient") -> "BookView":
         return await node.open_book(
             await full_channel_id(node, channel_id),
             locks=locks or _LOCKS[scheme],
             chain_length=chain_length,
-            lock_amount_sat=lock_amount,
+            lock_amount_sat=None if in_tokens else amount,
+            lock_tokens=amount if in_tokens else None,
             origins=origin,
             scheme=scheme.value,
             window=window,
@@ -84,7 +114,7 @@ def open_(
     fields(
         [
             ("book", found.book_id),
-            ("units", f"{sats(found.units)} of {found.unit_msat / 1_000:g} sat"),
+            ("units", f"{sats(found.units)} of {_unit(found)}"),
             ("spent at", ", ".join(found.origins)),
             ("window", f"{sats(found.window)} units"),
         ]
@@ -130,6 +160,12 @@ def _show(found: "BookView", *, as_json: bool) -> None:
         )
 
 
+def _unit(view: "BookView") -> str:
+    if view.token is not None:
+        return tokens(view.unit_tokens or 0, view.token)
+    return f"{(view.unit_msat or 0) / 1_000:g} sat"
+
+
 async def _full_book_id(node: "NodeClient", start: str) -> str:
     """Of the one book whose id starts so. Raises `UsageError`."""
     from lightspeed.cli.errors import UsageError
@@ -155,7 +191,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
             "channel",
             "state",
             "units",
-            "sat each",
+            "each",
             "redeemed",
             "settled",
             "at risk",
@@ -167,7 +203,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
                 view.channel_id[:8],
                 view.state,
                 view.units,
-                f"{view.unit_msat / 1_000:g}",
+                _unit(view),
                 "" if view.redeemed_units is None else sats(view.redeemed_units),
                 view.settled_units,
                 "" if view.at_risk_units is None else sats(view.at_risk_units),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightspeed.cli.client import DataDir, ask
-from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
+from lightspeed.cli.contracts import full_contract
+from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table, tokens
 
 if TYPE_CHECKING:
     from lightspeed.node import ChannelView, NodeClient
@@ -36,12 +37,28 @@ def open_(
     party: Annotated[
         PartyName, typer.Option(help="Ours in books of this channel; none: no books.")
     ] = PartyName.PAYER,
+    token: Annotated[
+        str,
+        typer.Option(metavar="CONTRACT", help="The channel is to hold tokens too: of this kind."),
+    ] = "",
+    amount: Annotated[
+        int, typer.Option("--tokens", min=0, metavar="N", help="So many, from our wallet.")
+    ] = 0,
+    push_tokens: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of these, given to the peer at once.")
+    ] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Open a channel. It can be used once its funding is deep enough in the chain.
 
-    A book needs a payee whose own output stands above dust: push a little.
+    A book needs a payee whose own output stands above dust: push a little. So does a channel with
+    tokens. Its peer has to have the contract on its list (tokens in node.toml), or have issued it.
+    No watchtower guards it.
     """
+    from lightspeed.cli.errors import UsageError
+
+    if bool(token) is not bool(amount):
+        raise UsageError("--token CONTRACT and --tokens N go together")
 
     async def opened(node: "NodeClient") -> "ChannelView":
         if "@" in peer:
@@ -51,6 +68,9 @@ def open_(
             funding_sat=sat,
             push_sat=push,
             party=None if party is PartyName.NONE else party.value,
+            contract=await full_contract(node, token) if token else None,
+            tokens=amount,
+            push_tokens=push_tokens,
         )
 
     found = ask(data_dir, opened)
@@ -61,9 +81,38 @@ def open_(
             [
                 ("channel", found.channel_id),
                 ("funding", f"{sats(found.funding_sat)} sat in {found.funding_txid}"),
+                *_tokens(found),
                 ("state", found.phase),
             ]
         )
+
+
+@app.command()
+def show(data_dir: DataDir, channel_id: ChannelId, as_json: JsonFlag = False) -> None:
+    """One channel: what is whose in it, and how far its end has got."""
+
+    async def shown(node: "NodeClient") -> "ChannelView":
+        return await node.channel(await full_channel_id(node, channel_id))
+
+    found = ask(data_dir, shown)
+    if as_json:
+        show_json(found)
+        return
+    fields(
+        [
+            ("channel", found.channel_id),
+            ("peer", found.node_id),
+            ("funding", f"{sats(found.funding_sat)} sat in {found.funding_txid}"),
+            ("state", _state(found)),
+            ("in books", f"we are the {found.party}" if found.party else "no part"),
+            ("open books", found.open_books),
+            ("ours", f"{found.holder_msat / 1_000:,.3f} sat"),
+            ("theirs", f"{found.counterparty_msat / 1_000:,.3f} sat"),
+            *_tokens(found),
+            *(("transaction", f"{each.purpose}: {each.txid}") for each in found.transactions),
+            *(("problem", problem) for problem in found.problems),
+        ]
+    )
 
 
 @app.command(name="list")
@@ -74,7 +123,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         show_json(found)
         return
     table(
-        ("channel", "peer", "state", "ours, sat", "theirs, sat", "books"),
+        ("channel", "peer", "state", "ours, sat", "theirs, sat", "our tokens", "theirs", "books"),
         [
             (
                 view.channel_id[:16],
@@ -82,6 +131,8 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
                 _state(view),
                 view.holder_msat // 1_000,
                 view.counterparty_msat // 1_000,
+                tokens(view.holder_tokens, view.token) if view.token else "",
+                tokens(view.counterparty_tokens, view.token) if view.token else "",
                 view.open_books,
             )
             for view in found
@@ -126,6 +177,16 @@ async def full_channel_id(node: "NodeClient", start: str) -> str:
             f"{which} with an id that starts with {start}; see: lightspeed channel list"
         )
     return found[0]
+
+
+def _tokens(view: "ChannelView") -> list[tuple[str, object]]:
+    if view.token is None:
+        return []
+    return [
+        ("contract", view.token.contract),
+        ("our tokens", tokens(view.holder_tokens, view.token)),
+        ("their tokens", tokens(view.counterparty_tokens, view.token)),
+    ]
 
 
 def _state(view: "ChannelView") -> str:

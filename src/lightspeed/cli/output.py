@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["JsonFlag", "fields", "sats", "show_json", "stderr", "stdout", "table"]
+    from lightspeed.node.views import TokenNameView
+
+__all__ = ["JsonFlag", "fields", "sats", "show_json", "stderr", "stdout", "table", "tokens"]
 
 _WIDTH_OF_NO_TERMINAL = 100
 
@@ -79,3 +81,10 @@ def table(columns: "Sequence[str]", rows: "Iterable[Sequence[object]]", *, empty
 def sats(amount: int) -> str:
     """12,345"""
     return f"{amount:,}"
+
+
+def tokens(amount: int, token: "TokenNameView") -> str:
+    """12,345.67 CALL, by the contract's precision."""
+    whole, part = divmod(amount, 10**token.precision)
+    decimals = f".{part:0{token.precision}}" if token.precision else ""
+    return f"{whole:,}{decimals} {token.ticker}"

@@ -3,12 +3,13 @@
     GET  /v1/info  /v1/balance  /v1/metrics
     POST /v1/address                                   a new address of the wallet
     GET  /v1/peers      POST {address: "<node id>@<host>:<port>"}
-    GET  /v1/channels   POST {node_id, funding_sat, push_sat?, party?: "payer" | "payee"}
+    GET  /v1/channels   POST {node_id, funding_sat, push_sat?, party?: "payer" | "payee",
+                              contract?, tokens?, push_tokens?}
     GET  /v1/channels/{id}
     POST /v1/channels/{id}/close {force?}
-    GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat, origins,
-                              scheme?: "outputs" | "ladder", window?, refund_delay_blocks?,
-                              child_feerate_per_kw?}
+    GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat | lock_tokens,
+                              origins, scheme?: "outputs" | "ladder" | "seals", window?,
+                              refund_delay_blocks?, child_feerate_per_kw?}
     POST /v1/books/{id}/settle                         payee: completed locks, now
     POST /v1/books/{id}/close
     GET  /v1/invoices   POST {amount_msat?, description?, expiry_seconds?}
@@ -41,7 +42,7 @@ from starlette.routing import Route
 from lightspeed.bitcoin import address_of_script
 from lightspeed.lsf import Party
 from lightspeed.node import reports
-from lightspeed.node.bodies import Body, hex_bytes, peer_address
+from lightspeed.node.bodies import Body, brought_tokens, hex_bytes, peer_address
 from lightspeed.node.books import BookRequest
 from lightspeed.node.config import not_configured
 from lightspeed.node.daemon import Node
@@ -58,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
 _BACKLOG = 128
-_SCHEMES = {scheme.name.lower(): scheme for scheme in (Scheme.OUTPUTS, Scheme.LADDER)}
+_SCHEMES = {scheme.name.lower(): scheme for scheme in Scheme}
 
 Endpoint = Callable[[Request], Awaitable[Any]]
 
@@ -193,13 +194,15 @@ class _Api:
         return reports.channel(self._node, driver)
 
     async def open_channel(self, request: Request) -> Any:
-        body = await Body.read(request, {"node_id", "funding_sat", "push_sat", "party"})
+        tokens = {"contract", "tokens", "push_tokens"}
+        body = await Body.read(request, {"node_id", "funding_sat", "push_sat", "party"} | tokens)
         party = body.choice("party", {party.name.lower(): party for party in Party})
         driver = await self._node.open_channel(
             hex_bytes(body.text("node_id"), 33),
             funding_sat=Sat(body.integer("funding_sat")),
             push_sat=Sat(body.integer("push_sat", default=0)),
             party=party,
+            tokens=brought_tokens(body),
         )
         return reports.channel(self._node, driver)
 
@@ -214,8 +217,9 @@ class _Api:
         return await reports.books(self._node, tuple(self._node.drivers.values()))
 
     async def open_book(self, request: Request) -> Any:
-        optional = {"window", "refund_delay_blocks", "child_feerate_per_kw"}
-        needed = {"channel_id", "locks", "chain_length", "lock_amount_sat", "origins"}
+        worth = {"lock_amount_sat", "lock_tokens"}
+        optional = {"window", "refund_delay_blocks", "child_feerate_per_kw"} | worth
+        needed = {"channel_id", "locks", "chain_length", "origins"}
         body = await Body.read(request, needed | optional | {"scheme"})
         driver = self._node.driver(hex_bytes(body.text("channel_id"), 32))
         if self._node.payer_books is None:
@@ -223,7 +227,6 @@ class _Api:
         wanted = BookRequest(
             locks=body.integer("locks"),
             chain_length=body.integer("chain_length"),
-            lock_amount_sat=body.integer("lock_amount_sat"),
             origins=body.texts("origins"),
             scheme=body.choice("scheme", _SCHEMES) or Scheme.OUTPUTS,
             **{name: body.integer_or_none(name) for name in optional},

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from lightspeed.bitcoin import InvalidKey, PublicKey
+from lightspeed.colour import ColourTerms
 from lightspeed.node.problems import BadRequest
+from lightspeed.rgb import RgbFormatError, parse_contract_id
 
-__all__ = ["Body", "hex_bytes", "peer_address"]
+__all__ = ["Body", "brought_tokens", "contract_of", "hex_bytes", "peer_address"]
 
 T = TypeVar("T")
 
@@ -85,6 +87,28 @@ class Body:
         if not isinstance(value, str) or value not in choices:
             raise BadRequest(f"{name}: one of {', '.join(sorted(choices))} is expected")
         return choices[value]
+
+
+def contract_of(text: str) -> bytes:
+    """From a contract id such as `rgb:...`. Raises `BadRequest`."""
+    try:
+        return parse_contract_id(text)
+    except RgbFormatError as error:
+        raise BadRequest(f"contract: {error}") from None
+
+
+def brought_tokens(body: Body) -> ColourTerms | None:
+    """What a new channel is to hold: members contract, tokens and push_tokens."""
+    contract = body.text_or_none("contract")
+    tokens, pushed = body.integer("tokens", default=0), body.integer("push_tokens", default=0)
+    if contract is None:
+        if tokens or pushed:
+            raise BadRequest("contract: of which tokens?")
+        return None
+    try:
+        return ColourTerms(contract_id=contract_of(contract), tokens=tokens, pushed=pushed)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
 
 
 def hex_bytes(text: str, size: int) -> bytes:

@@ -40,7 +40,12 @@ class Bookkeeping:
         self.payer: PayerBooks | None = None
         self.refilling: Refilling | None = None
         if payer_store is not None and config is not None:
-            self.payer = PayerBooks(payer_store=payer_store, chain=chain)
+            self.payer = PayerBooks(
+                payer_store=payer_store,
+                chain=chain,
+                seals_policy=config.seals_policy,
+                drivers=drivers,
+            )
             self.refilling = Refilling(
                 books=self.payer,
                 payer_store=payer_store,
@@ -48,6 +53,7 @@ class Bookkeeping:
                 policy=RefillPolicy(
                     below_units=config.refill_below_units,
                     budget_sat_per_day=Sat(config.refill_budget_sat_per_day),
+                    budget_tokens_per_day=config.refill_budget_tokens_per_day,
                 ),
                 alarms=alarms,
                 clock=clock,
@@ -59,7 +65,9 @@ class Bookkeeping:
             self.settling = Settling(
                 books=self.payee,
                 policy=SettlePolicy(
-                    at_sat=Sat(config.settle_at_sat), after_seconds=config.settle_after_seconds
+                    at_sat=Sat(config.settle_at_sat),
+                    at_tokens=config.settle_at_tokens,
+                    after_seconds=config.settle_after_seconds,
                 ),
                 alarms=alarms,
                 clock=clock,

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate
 from lightspeed.chain import Chain
 from lightspeed.channel import Channel, ChannelRefusal, Effect, Phase
+from lightspeed.colour import colour_parameters
 from lightspeed.ledger import LedgerUnavailable, PayerStore
 from lightspeed.lsf import (
     BookAccepted,
@@ -30,17 +31,22 @@ from lightspeed.lsf import (
 )
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal, OpeningRefused
+from lightspeed.node.folder import CONFIG_NAME
 from lightspeed.payment import (
+    SATS,
     SEED_SIZE,
     Book,
     BookTerms,
     Scheme,
+    SealsPolicy,
+    SealsTooValuable,
     SecretBook,
     StopReason,
     TermsError,
     UnknownBook,
     default_window,
 )
+from lightspeed.rgb import secret_lock_seal
 
 __all__ = ["BookRequest", "PayerBooks", "agreed_books"]
 
@@ -51,11 +57,15 @@ _CHILD_TARGET_BLOCKS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookRequest:
-    """What a payer asks for; None takes the default."""
+    """What a payer asks for; None takes the default.
+
+    A lock is worth `lock_amount_sat`, or `lock_tokens` of the tokens in the channel.
+    """
 
     locks: int
     chain_length: int
-    lock_amount_sat: int
+    lock_amount_sat: int | None = None
+    lock_tokens: int | None = None
     origins: tuple[str, ...]
     scheme: Scheme = Scheme.OUTPUTS
     window: int | None = None
@@ -69,7 +79,8 @@ class BookRequest:
         return cls(
             locks=terms.locks,
             chain_length=terms.chain_length,
-            lock_amount_sat=terms.lock_amount,
+            lock_amount_sat=terms.lock_amount if terms.asset == SATS else None,
+            lock_tokens=None if terms.asset == SATS else terms.lock_amount,
             origins=terms.origins,
             scheme=terms.scheme,
             window=terms.window,
@@ -89,9 +100,19 @@ def agreed_books(channel: Channel) -> tuple[Book, ...]:
 class PayerBooks:
     """Opens books in channels whose payer we are."""
 
-    def __init__(self, *, payer_store: PayerStore, chain: Chain) -> None:
+    def __init__(
+        self,
+        *,
+        payer_store: PayerStore,
+        chain: Chain,
+        seals_policy: SealsPolicy,
+        drivers: Mapping[bytes, ChannelDriver],
+    ) -> None:
+        """`seals_policy`: for all that a payee's books of a contract hold together."""
         self._payer_store = payer_store
         self._chain = chain
+        self._seals_policy = seals_policy
+        self._drivers = drivers
         self._waiting: dict[bytes, asyncio.Future[Book]] = {}
         self._seal_secrets: dict[bytes, dict[int, bytes]] = {}
 
@@ -106,11 +127,13 @@ class PayerBooks:
         if driver.record.party is not Party.PAYER:
             raise NodeRefusal("this node is not the payer of a Lightspeed channel here")
         terms = await self._terms(driver.channel, request)
+        self._check_seals(driver, terms)
         secret_book = await asyncio.to_thread(
             SecretBook.create,
             channel_id=driver.channel.channel_id,
             terms=terms,
             seed=secrets.token_bytes(SEED_SIZE),
+            seal_of=secret_lock_seal,
         )
         book = secret_book.book
         self._payer_store.save(secret_book)
@@ -141,7 +164,31 @@ class PayerBooks:
         finally:
             del self._waiting[book.book_id]
 
+    def _check_seals(self, driver: ChannelDriver, terms: BookTerms) -> None:
+        """Raises `NodeRefusal`. Each hash that a payee tries is tried on all of its seals."""
+        if terms.scheme is not Scheme.SEALS:
+            return
+        others = [
+            book.terms.locks * book.terms.lock_amount
+            for other in self._drivers.values()
+            if other.record.node_id == driver.record.node_id
+            and other.record.party is Party.PAYER
+            and not other.record.over
+            for book in usable_books(other.channel)
+            if (book.terms.scheme, book.terms.asset) == (terms.scheme, terms.asset)
+        ]
+        policy = self._seals_policy
+        left = replace(policy, max_book_amount=max(policy.max_book_amount - sum(others), 0))
+        try:
+            left.check(terms)
+        except SealsTooValuable as error:
+            raise NodeRefusal(
+                f"{error}: scheme ladder has no such limit, and max_seals_lock_tokens and "
+                f"max_seals_book_tokens under [lightspeed] in {CONFIG_NAME} raise it"
+            ) from None
+
     async def _terms(self, channel: Channel, request: BookRequest) -> BookTerms:
+        asset, lock_amount = _asset(channel, request)
         delay = channel.state.config.holder.to_self_delay_blocks
         if request.child_feerate_per_kw is not None:
             feerate = FeeRate(request.child_feerate_per_kw)
@@ -157,7 +204,8 @@ class PayerBooks:
                 scheme=request.scheme,
                 locks=request.locks,
                 chain_length=request.chain_length,
-                lock_amount=request.lock_amount_sat,
+                lock_amount=lock_amount,
+                asset=asset,
                 window=request.window or default_window(request.chain_length),
                 origins=request.origins,
                 settlement=settlement.to_bytes(),
@@ -262,6 +310,7 @@ class PayerBooks:
                 self._settle(event.book.book_id, event.book)
             case BookClosed():
                 self._stop(event.book_id)
+                self._seal_secrets.pop(event.book_id, None)
                 _log.info("book closed", extra={"book": event.book_id.hex(), "units": event.units})
             case _:
                 pass
@@ -295,6 +344,23 @@ class PayerBooks:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
+
+
+def _asset(channel: Channel, request: BookRequest) -> tuple[bytes, int]:
+    """What a book is in, and how much of it a lock is worth. Raises `NodeRefusal`."""
+    if (request.lock_amount_sat is None) is (request.lock_tokens is None):
+        raise NodeRefusal("a lock is worth either sats or tokens: say which")
+    if request.lock_amount_sat is not None:
+        if request.scheme is Scheme.SEALS:
+            raise NodeRefusal("scheme seals is for tokens: say lock_tokens, or take another one")
+        return SATS, request.lock_amount_sat
+    colour = colour_parameters(channel.state.config)
+    if colour is None:
+        raise NodeRefusal("this channel holds no tokens: open one that does")
+    assert request.lock_tokens is not None
+    if request.scheme is Scheme.OUTPUTS:
+        raise NodeRefusal("scheme outputs is for sats: tokens take ladder or seals")
+    return colour.contract_id, request.lock_tokens
 
 
 def _lightspeed(channel: Channel) -> LightspeedFunding:

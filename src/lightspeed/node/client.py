@@ -76,9 +76,20 @@ class NodeClient(BearerClient):
         return await self.ask_one(ChannelView, "GET", f"channels/{channel_id}")
 
     async def open_channel(
-        self, node_id: str, *, funding_sat: int, push_sat: int = 0, party: str | None = None
+        self,
+        node_id: str,
+        *,
+        funding_sat: int,
+        push_sat: int = 0,
+        party: str | None = None,
+        contract: str | None = None,
+        tokens: int = 0,
+        push_tokens: int = 0,
     ) -> ChannelView:
-        """`party`: payer, payee, or None for an ordinary channel."""
+        """`party`: payer, payee, or None for an ordinary channel.
+
+        With a `contract`: the channel holds so many of its tokens, some of them the peer's.
+        """
         return await self.ask_one(
             ChannelView,
             "POST",
@@ -87,6 +98,9 @@ class NodeClient(BearerClient):
             funding_sat=funding_sat,
             push_sat=push_sat,
             party=party,
+            contract=contract,
+            tokens=tokens,
+            push_tokens=push_tokens,
         )
 
     async def close_channel(self, channel_id: str, *, force: bool = False) -> ChannelView:
@@ -102,14 +116,18 @@ class NodeClient(BearerClient):
         *,
         locks: int,
         chain_length: int,
-        lock_amount_sat: int,
         origins: list[str],
+        lock_amount_sat: int | None = None,
+        lock_tokens: int | None = None,
         scheme: str = "outputs",
         window: int | None = None,
         refund_delay_blocks: int | None = None,
         child_feerate_per_kw: int | None = None,
     ) -> BookView:
-        """Returns once the book can be paid from. `scheme`: outputs or ladder."""
+        """Returns once the book can be paid from. `scheme`: outputs, ladder or seals.
+
+        A lock is worth sats, or tokens of those in the channel (ladder or seals).
+        """
         return await self.ask_one(
             BookView,
             "POST",
@@ -118,6 +136,7 @@ class NodeClient(BearerClient):
             locks=locks,
             chain_length=chain_length,
             lock_amount_sat=lock_amount_sat,
+            lock_tokens=lock_tokens,
             origins=origins,
             scheme=scheme,
             window=window,

@@ -20,6 +20,7 @@ from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.errors import ConfigError, NodeRefusal
 from lightspeed.node.folder import CONFIG_NAME, DEFAULT_API_PORT, read_settings, token_path
+from lightspeed.payment import SealsPolicy
 from lightspeed.rgb import RgbError, parse_contract_id
 from lightspeed.units import Sat
 
@@ -66,7 +67,7 @@ class LightspeedConfig:
     max_seals_lock_tokens: int = 10_000
     """A payer puts no more tokens behind one seal of 64 bits (docs/security.md)."""
     max_seals_book_tokens: int = 10_000_000
-    """Nor more behind all seals of the open books of a channel."""
+    """Nor more behind all seals of a contract at one payee."""
 
     settle_at_sat: int = 500_000
     """A payee settles completed locks that are worth so much; 0: not for that."""
@@ -102,6 +103,12 @@ class LightspeedConfig:
     def contract_ids(self) -> frozenset[bytes]:
         """Those of `tokens`."""
         return frozenset(map(parse_contract_id, self.tokens))
+
+    @property
+    def seals_policy(self) -> SealsPolicy:
+        return SealsPolicy(
+            max_lock_amount=self.max_seals_lock_tokens, max_book_amount=self.max_seals_book_tokens
+        )
 
     @property
     def limits(self) -> PayeeLimits:

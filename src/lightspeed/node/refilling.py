@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from lightspeed.channel import ChannelRefusal, Link, Phase
 from lightspeed.ledger import LedgerUnavailable, PayerStore
@@ -14,7 +15,7 @@ from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal, OpeningRefused
 from lightspeed.node.records import Document
 from lightspeed.node.store import NodeStore
-from lightspeed.payment import Book, BookTerms, StopReason, UnknownBook
+from lightspeed.payment import SATS, Book, BookTerms, StopReason, UnknownBook
 from lightspeed.units import Sat
 
 __all__ = ["RefillPolicy", "Refilling"]
@@ -31,18 +32,33 @@ _RETRY_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefillPolicy:
-    """Off unless both are above 0."""
+    """Off unless `below_units` and the budget of the book's asset are above 0."""
 
     below_units: int = 0
     """A book with fewer units that were never presented gets a successor."""
     budget_sat_per_day: Sat = Sat(0)
     """What all books opened so may hold together; what comes back when they close counts too."""
+    budget_tokens_per_day: int = 0
+    """The same of each contract."""
+
+    def budget(self, asset: bytes) -> int:
+        return self.budget_sat_per_day if asset == SATS else self.budget_tokens_per_day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refill(Document):
     at: float
     sat: int
+    tokens: int = 0
+    contract: str = ""
+    """Of the tokens."""
+
+    @classmethod
+    def of(cls, terms: BookTerms, *, at: float) -> Self:
+        amount = terms.locks * terms.lock_amount
+        if terms.asset == SATS:
+            return cls(at=at, sat=amount)
+        return cls(at=at, sat=0, tokens=amount, contract=terms.asset.hex())
 
 
 class Refilling:
@@ -72,7 +88,8 @@ class Refilling:
         """Begins to open a book, if one is needed, and does not wait for it."""
         channel_id, state = driver.channel.channel_id, driver.channel.state
         if (
-            not (self._policy.below_units and self._policy.budget_sat_per_day)
+            not self._policy.below_units
+            or not (self._policy.budget_sat_per_day or self._policy.budget_tokens_per_day)
             or driver.record.party is not Party.PAYER
             or state.phase is not Phase.NORMAL
             or state.session.link is not Link.UP
@@ -84,14 +101,16 @@ class Refilling:
         if terms is None:
             self._alarms.report(_alarm(channel_id), None)
             return
-        sat = Sat(terms.locks * terms.lock_amount)
-        if self._spent_sat() + sat > self._policy.budget_sat_per_day:
+        amount = terms.locks * terms.lock_amount
+        if self._spent(terms.asset) + amount > self._policy.budget(terms.asset):
+            unit = "sat" if terms.asset == SATS else "tokens"
             self._alarms.report(
                 _alarm(channel_id),
-                f"{_alarm(channel_id)}: a book of {sat} sat does not fit the budget of the day",
+                f"{_alarm(channel_id)}: a book of {amount} {unit} does not fit the budget of the "
+                "day",
             )
             return
-        task = asyncio.create_task(self._open(driver, terms, sat))
+        task = asyncio.create_task(self._open(driver, terms))
         self._opening[channel_id] = task
         task.add_done_callback(lambda _: self._opening.pop(channel_id, None))
 
@@ -112,7 +131,8 @@ class Refilling:
         usable = usable_books(driver.channel)
         for kind, last in newest.items():
             left = sum(self._left(book) for book in usable if _kind(book) == kind)
-            if left < self._policy.below_units and self._is_used_down(last):
+            wanted = self._policy.budget(last.terms.asset) > 0
+            if wanted and left < self._policy.below_units and self._is_used_down(last):
                 return last.terms
         return None
 
@@ -134,11 +154,11 @@ class Refilling:
         return left < few and stopped in (None, StopReason.REQUESTED)
 
     # --- opening --------------------------------------------------------------------------
-    async def _open(self, driver: ChannelDriver, terms: BookTerms, sat: Sat) -> None:
+    async def _open(self, driver: ChannelDriver, terms: BookTerms) -> None:
         """Counted before it is proposed, so that a crash cannot exceed the budget."""
         channel_id, now = driver.channel.channel_id, self._clock()
         key = int(now * 1_000_000).to_bytes(8, "big")
-        self._store.put(REFILL_TABLE, key, _Refill(at=now, sat=sat).dump())
+        self._store.put(REFILL_TABLE, key, _Refill.of(terms, at=now).dump())
         try:
             book = await self._books.open(driver, BookRequest.like(terms))
         except (ChannelRefusal, NodeRefusal, OpeningRefused, LedgerUnavailable) as error:
@@ -146,15 +166,18 @@ class Refilling:
             self._alarms.report(_alarm(channel_id), f"{_alarm(channel_id)}: {error}")
         else:
             self._alarms.report(_alarm(channel_id), None)
-            _log.info("book refilled", extra={"book": book.book_id.hex(), "sat": sat})
+            _log.info("book refilled", extra={"book": book.book_id.hex()})
 
-    def _spent_sat(self) -> int:
+    def _spent(self, asset: bytes) -> int:
         """In the last 24 hours; older records are forgotten."""
         since, spent = self._clock() - _DAY_SECONDS, 0
         for key, data in self._store.scan(REFILL_TABLE):
             refill = _Refill.load(data)
             if refill.at > since:
-                spent += refill.sat
+                if asset == SATS:
+                    spent += refill.sat
+                elif refill.contract == asset.hex():
+                    spent += refill.tokens
             else:
                 self._store.put(REFILL_TABLE, key, None)
         return spent

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightspeed.bitcoin import txid_hex
 from lightspeed.channel import Link, Phase, Side
+from lightspeed.colour import colour_parameters
 from lightspeed.ledger import BookStatus
 from lightspeed.lsf import (
     LightspeedFunding,
@@ -30,9 +31,11 @@ from lightspeed.node.views import (
     InvoiceView,
     PaymentView,
     PeerView,
+    TokenNameView,
     WaitingView,
 )
-from lightspeed.payment import Book, BookState
+from lightspeed.payment import SATS, Book, BookState
+from lightspeed.rgb import contract_id_text, spec_of
 
 __all__ = ["balance", "book", "books", "channel", "info", "invoice", "payment", "peers"]
 
@@ -88,9 +91,25 @@ def channel(node: Node, driver: ChannelDriver) -> ChannelView:
         funding_sat=config.funding_sat,
         holder_msat=state.base.holder_msat,
         counterparty_msat=state.base.counterparty_msat,
+        token=token_name(node, driver),
+        holder_tokens=state.base.holder_tokens,
+        counterparty_tokens=state.base.counterparty_tokens,
         htlcs=len(state.base.htlcs),
         open_books=0 if party is None else len(usable_books(driver.channel)),
         **_onchain(driver, progress),
+    )
+
+
+def token_name(node: Node, driver: ChannelDriver) -> TokenNameView | None:
+    """Of the tokens in a channel, if there are any."""
+    colour = colour_parameters(driver.channel.state.config)
+    if colour is None:
+        return None
+    spec = spec_of(node.stash.history(colour.contract_id).genesis)
+    return TokenNameView(
+        contract=contract_id_text(colour.contract_id),
+        ticker=spec.ticker,
+        precision=spec.precision,
     )
 
 
@@ -143,6 +162,7 @@ async def books(node: Node, drivers: Iterable[ChannelDriver]) -> list[BookView]:
 async def book(node: Node, driver: ChannelDriver, found: Book) -> BookView:
     """Raises `LedgerUnavailable`."""
     assert driver.record.party is not None
+    in_sats = found.terms.asset == SATS
     view = BookView(
         book_id=found.book_id.hex(),
         channel_id=found.channel_id.hex(),
@@ -151,9 +171,12 @@ async def book(node: Node, driver: ChannelDriver, found: Book) -> BookView:
         scheme=found.terms.scheme.name.lower(),
         locks=found.terms.locks,
         chain_length=found.terms.chain_length,
-        lock_amount_sat=found.terms.lock_amount,
+        token=None if in_sats else token_name(node, driver),
+        lock_amount_sat=found.terms.lock_amount if in_sats else None,
+        lock_tokens=None if in_sats else found.terms.lock_amount,
         units=found.terms.units,
-        unit_msat=found.terms.unit_value,
+        unit_msat=found.terms.unit_value if in_sats else None,
+        unit_tokens=None if in_sats else found.terms.unit_value,
         window=found.terms.window,
         origins=list(found.terms.origins),
         settled_units=_settled_units(driver, found),

@@ -27,7 +27,7 @@ from lightspeed.node.alarms import Alarms
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal
 from lightspeed.node.leases import PayeeBooks
-from lightspeed.payment import Book, UnknownBook, completed_run
+from lightspeed.payment import SATS, Book, UnknownBook, completed_run
 from lightspeed.units import Sat
 
 __all__ = ["SettlePolicy", "Settling"]
@@ -41,6 +41,8 @@ class SettlePolicy:
 
     at_sat: Sat = Sat(0)
     """They are worth so much."""
+    at_tokens: int = 0
+    """The same of a book in tokens."""
     after_seconds: float = 0.0
     """The first of them waits so long."""
 
@@ -131,9 +133,8 @@ class Settling:
         now = self._clock()
         waiting = now - self._waiting_since.setdefault(book.book_id, now)
         policy = self._policy
-        return (0 < policy.at_sat <= ready * terms.lock_amount) or (
-            0 < policy.after_seconds <= waiting
-        )
+        worth = policy.at_sat if terms.asset == SATS else policy.at_tokens
+        return (0 < worth <= ready * terms.lock_amount) or (0 < policy.after_seconds <= waiting)
 
     async def _settle(self, driver: ChannelDriver, book: Book) -> bool:
         try:

@@ -16,6 +16,7 @@ __all__ = [
     "MetricsView",
     "PaymentView",
     "PeerView",
+    "TokenNameView",
     "WaitingView",
 ]
 
@@ -88,6 +89,16 @@ class WaitingView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenNameView:
+    """What a contract calls its token: for people, whom nobody keeps from calling theirs alike."""
+
+    contract: str
+    ticker: str
+    precision: int
+    """Decimals that people are shown; amounts are in the smallest part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelView:
     """One channel. `onchain_state`: open, spent_unconfirmed, closing or done."""
 
@@ -104,6 +115,10 @@ class ChannelView:
     funding_sat: int
     holder_msat: int
     counterparty_msat: int
+    token: TokenNameView | None
+    """None: the channel holds no tokens."""
+    holder_tokens: int
+    counterparty_tokens: int
     htlcs: int
     open_books: int
     onchain_state: str
@@ -131,9 +146,13 @@ class BookView:
     scheme: str
     locks: int
     chain_length: int
-    lock_amount_sat: int
+    token: TokenNameView | None
+    """None: a book in sats."""
+    lock_amount_sat: int | None
+    lock_tokens: int | None
     units: int
-    unit_msat: int
+    unit_msat: int | None
+    unit_tokens: int | None
     window: int
     origins: list[str]
     settled_units: int
