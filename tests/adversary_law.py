@@ -5,17 +5,20 @@
     payer     all but what it presented and paid by HTLC               none: to the satoshi
 
 Less, for both, the fees of its own transactions; for the payer, who funds the channel, less what
-the commitment and the child of each LSF cost.
+the commitment and the child of each LSF cost. Books in tokens: `adversary_token_law`.
 """
 
 from dataclasses import dataclass
 
 from adversary_machine import Machine
+from adversary_token_law import check_tokens
+from adversary_token_world import TokenWorld
 from adversary_world import Lost, World
 from lightspeed.bitcoin import P2A_SCRIPT, Tx
 from lightspeed.channel import identify
 from lightspeed.channel.commitment import ANCHOR_SAT, is_commitment
 from lightspeed.lsf import LsfKey, Party, closed_books
+from lightspeed.lsf.child import TOKEN_OUTPUT_SAT
 
 __all__ = ["Account", "account_of", "check_all"]
 
@@ -54,28 +57,31 @@ def check_all(world: World) -> list[Account]:
     accounts = [account_of(world, machine) for machine in world.honest]
     for account in accounts:
         account.check()
+    if isinstance(world, TokenWorld):
+        check_tokens(world)
     return accounts
 
 
 def account_of(world: World, machine: Machine) -> Account:
     """Once the channel is over."""
     paid_out = _paid_msat(machine) - _received_msat(machine)
-    books = world.record.books
+    books = {b: use for b, use in world.record.books.items() if not use.terms.asset}
     if machine.party is Party.PAYEE:
         closed = closed_books(machine.channel)
         owed_msat = world.push_sat * 1_000 - paid_out
-        owed_msat += sum(use.served_msat for use in books.values())
+        owed_msat += sum(use.served_value for use in books.values())
         tolerated_msat = 0
         for book_id, use in books.items():
-            unenforced = use.served_msat - use.secured_msat
+            unenforced = use.served_value - use.secured_value
             if book_id not in closed:
-                tolerated_msat += max(0, min(unenforced, use.exposure_msat))
+                tolerated_msat += max(0, min(unenforced, use.exposure_value))
         common = 0
     else:
         owed_msat = (world.funding_sat - world.push_sat) * 1_000 - paid_out
-        owed_msat -= sum(use.presented_msat for use in books.values())
+        owed_msat -= sum(use.presented_value for use in books.values())
         tolerated_msat = 0
         common = _common_cost_sat(world, machine)
+    owed_msat += world.traded_msat(machine)
     return Account(
         party=machine.party,
         gained=machine.purse.balance().total_sat - world.coins_sat[machine.name],
@@ -135,6 +141,8 @@ def _common_cost_sat(world: World, machine: Machine) -> int:
         if len(spend.tx.inputs) == 1 and _is_child(spend.tx):
             p2a = sum(o.value for o in spend.tx.outputs if o.script == P2A_SCRIPT)
             cost += output.txout.value - sum(o.value for o in spend.tx.outputs) + p2a
+            if world.asset:
+                cost += TOKEN_OUTPUT_SAT  # beside the payee's tokens
     return cost
 
 

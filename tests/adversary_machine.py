@@ -8,7 +8,7 @@ import asyncio
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from lightspeed.node.keys import NodeKeys
 from lightspeed.node.old_copy import doubt_old_copy
 from lightspeed.node.peers import peer_settings
 from lightspeed.node.store import NodeStore
+from lightspeed.rgb import contract_id_text, secret_lock_seal
 from lightspeed.wire import Init, Message
 
 __all__ = ["ORIGIN", "Fuse", "Killed", "Line", "Machine"]
@@ -177,6 +178,10 @@ class Switchboard:
         return iter(tuple(self.lines.values()))
 
 
+def _no_task() -> None:
+    """Invoices and proxies are not played here."""
+
+
 @dataclass
 class Machine:
     """One node's process and files. `folder` outlives every process."""
@@ -223,6 +228,17 @@ class Machine:
             ),
         )
 
+    def know_tokens(self, contract_id: bytes, *, max_exposure: int) -> None:
+        """Before it starts: its operator takes these."""
+        assert self.config.lightspeed is not None
+        lightspeed = replace(
+            self.config.lightspeed,
+            tokens=(contract_id_text(contract_id),),
+            max_exposure_tokens=max_exposure,
+            settle_at_tokens=self.settle_at_sat,
+        )
+        self.config = replace(self.config, lightspeed=lightspeed)
+
     @property
     def ledger_path(self) -> Path:
         return self.folder / "ledger.sqlite"
@@ -256,7 +272,7 @@ class Machine:
         self.ledger: Ledger | None = None
         self.payer_store: PayerStore | None = None
         if self.party is Party.PAYEE:
-            ledger: Any = SQLiteLedger(self.ledger_path, clock=self.clock)
+            ledger: Any = SQLiteLedger(self.ledger_path, clock=self.clock, seal_of=secret_lock_seal)
             self.ledger = ledger
         else:
             self.payer_store = PayerStore(self.payer_path)
@@ -274,6 +290,7 @@ class Machine:
         switchboard: Any = Switchboard()
         self.node.peers = switchboard
         self.node.watch.run = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+        self.node.tokens.start = _no_task  # type: ignore[method-assign]
         try:
             await self.node.start()
         except Killed:

@@ -24,7 +24,7 @@ from lightspeed.chain import Chain, Regtest
 from lightspeed.channel import Spend
 from lightspeed.channel.spends import p2wpkh_spend
 from lightspeed.node.errors import InsufficientFunds
-from lightspeed.node.wallet import Balance
+from lightspeed.node.wallet import Balance, KeptApart
 from lightspeed.units import Sat
 
 __all__ = ["Purse"]
@@ -38,6 +38,8 @@ class Purse:
 
     regtest: Regtest
     seed: bytes
+    kept_apart: KeptApart | None = None
+    """Of the process that runs, or ran last."""
     _keys: dict[bytes, PrivateKey] = field(default_factory=dict)
     _reserved: set[OutPoint] = field(default_factory=set)
 
@@ -56,7 +58,28 @@ class Purse:
         confirmed = sum(output.value for _, output, safe in coins if safe)
         return Balance(Sat(confirmed), Sat(sum(o.value for _, o, _ in coins) - confirmed))
 
-    def new_script(self) -> bytes:
+    def spendable_sat(self) -> Sat:
+        return Sat(sum(output.value for _, output, confirmed in self._free() if confirmed))
+
+    def unspent(self) -> frozenset[OutPoint]:
+        return frozenset(outpoint for outpoint, _, _ in self._coins())
+
+    def small_coins(self, max_value_sat: Sat) -> list[OutPoint]:
+        fit = [
+            (output.value, outpoint)
+            for outpoint, output, confirmed in self._free()
+            if confirmed and output.value <= max_value_sat
+        ]
+        return [outpoint for _, outpoint in sorted(fit, key=lambda coin: coin[0])]
+
+    def _free(self) -> Iterator[tuple[OutPoint, TxOut, bool]]:
+        """Not reserved, not kept apart."""
+        for outpoint, output, confirmed in self._coins():
+            apart = self.kept_apart is not None and self.kept_apart(outpoint, output.script)
+            if outpoint not in self._reserved and not apart:
+                yield outpoint, output, confirmed
+
+    def new_script(self, *, change: bool = False) -> bytes:
         number = len(self._keys).to_bytes(4, "big")
         secret = PrivateKey(sha256(self.seed + number))
         script = p2wpkh(secret.public.data)
@@ -82,12 +105,14 @@ class Purse:
             tx = tx.with_witness(index, coin.sign(digest, index))
         return tx
 
-    async def fee_spends(self, min_value_sat: Sat, *, feerate_per_kw: FeeRate) -> list[Spend]:
+    async def fee_spends(
+        self, min_value_sat: Sat, *, feerate_per_kw: FeeRate, own_change: bool = False
+    ) -> list[Spend]:
         cost = fee_for_weight(TX_INPUT_WEIGHT + P2WPKH_WITNESS_WEIGHT, feerate_per_kw) + 1
         free = [
             (outpoint, output)
-            for outpoint, output, confirmed in self._coins()
-            if confirmed and outpoint not in self._reserved and output.value > cost
+            for outpoint, output, confirmed in self._free()
+            if confirmed and output.value > cost
         ]
         free.sort(key=lambda coin: coin[1].value)
         enough = [coin for coin in free if coin[1].value - cost >= min_value_sat][:1]
@@ -100,16 +125,19 @@ class Purse:
 
     def free_spends(self) -> Iterator[Spend]:
         """Of confirmed coins that nothing has reserved."""
-        for outpoint, output, confirmed in self._coins():
-            if confirmed and outpoint not in self._reserved:
+        for outpoint, output, confirmed in self._free():
+            if confirmed:
                 yield self._spend(outpoint, output)
 
     def own_inputs(self, tx: Tx) -> list[Spend]:
+        return self.spends_of(txin.outpoint for txin in tx.inputs)
+
+    def spends_of(self, outpoints: Iterable[OutPoint]) -> list[Spend]:
         found = []
-        for txin in tx.inputs:
-            output = self.regtest.output(txin.outpoint)
+        for outpoint in outpoints:
+            output = self.regtest.output(outpoint)
             if output is not None and output.script in self._keys:
-                found.append(self._spend(txin.outpoint, output))
+                found.append(self._spend(outpoint, output))
         return found
 
     def _spend(self, outpoint: OutPoint, output: TxOut) -> Spend:
@@ -125,6 +153,9 @@ class Purse:
     # --- what becomes of transactions -----------------------------------------------------
     def release(self, tx: Tx) -> None:
         self.release_coins(txin.outpoint for txin in tx.inputs)
+
+    def reserve(self, outpoints: Iterable[OutPoint]) -> None:
+        self._reserved.update(outpoints)
 
     def release_coins(self, outpoints: Iterable[OutPoint]) -> None:
         self._reserved.difference_update(outpoints)

@@ -43,18 +43,18 @@ class BookUse:
             raise Fault(f"units {sorted(units & self.served)} were served twice")
         self.served |= units
 
-    # --- in msat --------------------------------------------------------------------------
+    # --- in msat, or in tokens ------------------------------------------------------------
     @property
-    def presented_msat(self) -> int:
+    def presented_value(self) -> int:
         """What the payer gave out: a skipped unit counts as soon as a deeper one is out."""
         return self._reach({lock: unit for lock, (unit, _) in self.presented.items()})
 
     @property
-    def served_msat(self) -> int:
+    def served_value(self) -> int:
         return len(self.served) * self.terms.unit_value
 
     @property
-    def secured_msat(self) -> int:
+    def secured_value(self) -> int:
         """What of the served units can be enforced alone: see the exposure rule."""
         c, terms = self.terms.chain_length, self.terms
         complete = {unit // c for unit in self.served if unit % c == 0}
@@ -63,7 +63,7 @@ class BookUse:
         return (len(complete) if 1 in complete else 0) * c * terms.unit_value
 
     @property
-    def exposure_msat(self) -> int:
+    def exposure_value(self) -> int:
         """What a payee may lose of it."""
         return (self.terms.chain_length + self.terms.window) * self.terms.unit_value
 

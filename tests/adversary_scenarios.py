@@ -61,10 +61,14 @@ def scenario(
     return register
 
 
-async def play(name: str, *, scheme: Scheme = Scheme.OUTPUTS, seed: int = 0) -> list[Account]:
+async def play(
+    name: str, *, scheme: Scheme = Scheme.OUTPUTS, seed: int = 0, kind: type[World] = World
+) -> list[Account]:
     """The whole of it, with the judgement. Raises `Lost` or `Fault`."""
     chosen = SCENARIOS[name]
-    async with world_of(chosen.cheat, scheme=scheme, seed=seed, **chosen.opening) as world:
+    async with world_of(
+        chosen.cheat, scheme=scheme, seed=seed, kind=kind, **chosen.opening
+    ) as world:
         await chosen.script(world)
         if not all(machine.running and machine.over for machine in world.honest):
             await world.until_over()
@@ -471,7 +475,7 @@ async def payee_says_already_redeemed_to_everything(world: World) -> None:
     for _ in range(30):
         await world.call(secret, problem="already-redeemed")
     world.provoked = True
-    assert world.record.use(secret.book).presented_msat == 4 * secret.book.terms.unit_value
+    assert world.record.use(secret.book).presented_value == 4 * secret.book.terms.unit_value
     await thief_publishes(world, age=0)
     await world.mine()
 
@@ -485,7 +489,7 @@ async def payee_takes_units_and_does_not_answer(world: World) -> None:
         await world.call(secret, answered=False)
     world.provoked = True
     use = world.record.use(secret.book)
-    lost_units = use.presented_msat // secret.book.terms.unit_value - 2
+    lost_units = use.presented_value // secret.book.terms.unit_value - 2
     assert lost_units <= secret.book.terms.window
     await thief_publishes(world, age=0)
     await world.mine()

@@ -31,7 +31,8 @@ from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend, SweepTooSmall
 from lightspeed.channel.weights import witness_weight
 from lightspeed.node.errors import InsufficientFunds
 from lightspeed.node.proofs import NoProofs
-from lightspeed.node.sweeping import build_sweep
+from lightspeed.node.sweeping import BuiltSweep, build_sweep
+from lightspeed.rgb import WitnessBundle
 
 __all__ = ["Thief"]
 
@@ -48,6 +49,10 @@ class Thief:
     loot: dict[int, ChannelState] = field(default_factory=dict)
     preimages: dict[bytes, bytes] = field(default_factory=dict)
     taken: list[Tx] = field(default_factory=list)
+    own_secrets: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
+    """Book id -> lock -> secret: all of those that it made itself."""
+    proofs: list[WitnessBundle] = field(default_factory=list)
+    """Of the tokens that it took."""
 
     def keep(self) -> None:
         """To be called whenever its state may have changed."""
@@ -102,13 +107,14 @@ class Thief:
                 yield remedy.tx
                 continue
             with contextlib.suppress(SweepTooSmall, InsufficientFunds):
-                yield self._sweep(remedy.spend)
+                yield self._sweep(remedy)
 
-    def _sweep(self, spend: Spend) -> Tx:
-        if spend.paired_output is not None:
+    def _sweep(self, sweep: Sweep) -> Tx:
+        spend = sweep.spend
+        if spend.paired_output is not None or spend.tokens:
             purse = self.machine.purse
             making = build_sweep(
-                [Sweep(spend=spend, purpose="theft", mature_height=0)],
+                [sweep],
                 wallet=purse,  # type: ignore[arg-type]
                 proofs=NoProofs(),
                 destination_script=self._destination,
@@ -117,9 +123,10 @@ class Thief:
             try:
                 making.send(None)  # this wallet never waits
             except StopIteration as done:
-                tx = done.value.tx
-                purse.release(tx)
-                return tx  # type: ignore[no-any-return]
+                built: BuiltSweep = done.value
+                purse.release_coins(coin.outpoint for coin in built.added)
+                self.proofs += built.proofs
+                return built.tx
             raise AssertionError("the purse waits for nothing")
         return sweep_transaction(
             [spend], destination_script=self._destination, feerate_per_kw=_FEERATE
@@ -146,7 +153,7 @@ class Thief:
         return ()
 
     def _lock_secrets(self) -> dict[bytes, dict[int, bytes]]:
-        return {
+        presented = {
             book_id: {
                 lock: element
                 for lock, (unit, element) in use.presented.items()
@@ -154,6 +161,7 @@ class Thief:
             }
             for book_id, use in self.record.books.items()
         }
+        return presented | self.own_secrets
 
     def _spends(self, commitment: Tx) -> dict[OutPoint, SpentOnChain]:
         found: dict[OutPoint, SpentOnChain] = {}

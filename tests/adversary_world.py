@@ -47,6 +47,7 @@ from lightspeed.payment import (
     SecretBook,
     WindowFull,
 )
+from lightspeed.rgb import secret_lock_seal
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import Message
 
@@ -119,6 +120,15 @@ class World:
             lightspeed=True,
         ).codec
 
+    @property
+    def asset(self) -> bytes:
+        """What books are in; nothing: sat."""
+        return b""
+
+    def traded_msat(self, machine: Machine) -> int:
+        """What it gained by selling something in the channel, less what it bought."""
+        return 0
+
     # --- who is who -----------------------------------------------------------------------
     def machine(self, party: Party) -> Machine:
         return self.payer if party is Party.PAYER else self.payee
@@ -168,19 +178,21 @@ class World:
     async def open_channel(self) -> None:
         """As far as it comes."""
         if self.payer.running:
-            opening = self.payer.node.open_channel(
-                self.payee.keys.node_id.data,
-                funding_sat=Sat(self.funding_sat),
-                push_sat=Sat(self.push_sat),
-                party=Party.PAYER,
-            )
-            await self.wish(opening)
+            await self.wish(self._opening())
         self.learn_channel()
         await self.mine(SETTLED_DEPTH)
         self.learn_channel()
         self.take_stock()
         if self.thief is not None:
             self.thief.keep()
+
+    def _opening(self) -> Coroutine[Any, Any, Any]:
+        return self.payer.node.open_channel(
+            self.payee.keys.node_id.data,
+            funding_sat=Sat(self.funding_sat),
+            push_sat=Sat(self.push_sat),
+            party=Party.PAYER,
+        )
 
     def take_stock(self) -> None:
         """What a purse gains or a fee costs counts from now on."""
@@ -469,10 +481,19 @@ class World:
             lock_amount=lock_sat,
             window=window,
             origins=(ORIGIN,),
+            asset=self.asset,
             settlement=settlement.to_bytes(),
         )
         seed = sha256(b"book" + self.seed.to_bytes(8, "big") + bytes([len(self.secrets)]))
-        secret = SecretBook.create(channel_id=self.payer.channel.channel_id, terms=terms, seed=seed)
+        secret = SecretBook.create(
+            channel_id=self.payer.channel.channel_id,
+            terms=terms,
+            seed=seed,
+            seal_of=secret_lock_seal,
+        )
+        if self.cheat is Party.PAYER and self.thief is not None and self.asset:
+            own = {lock: secret.lock_secret(lock) for lock in range(1, locks + 1)}
+            self.thief.own_secrets[secret.book.book_id] = own
         self.payer.payer_store.save(secret)
         self.secrets[secret.book.book_id] = secret
         self.record.use(secret.book)
@@ -635,6 +656,7 @@ async def world_of(
     seed: int = 0,
     settle_at_sat: int = 0,
     opened: bool = True,
+    kind: type[World] = World,
     **opening: Any,
 ) -> AsyncIterator[World]:
     """A world with a usable channel, if `opened`. The same seed makes the same secrets.
@@ -645,9 +667,10 @@ async def world_of(
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY) as folder,
         mock.patch("secrets.token_bytes", entropy.randbytes),
+        mock.patch("secrets.randbits", entropy.getrandbits),
         mock.patch("asyncio.to_thread", _at_once),
     ):
-        world = World(
+        world = kind(
             Path(folder), cheat=cheat, scheme=scheme, seed=seed, settle_at_sat=settle_at_sat
         )
         try:
