@@ -78,6 +78,35 @@ def test_token_from_issue_to_another_wallet(
     wait_until(lambda: ask("node", "balance", "-d", buyer)["confirmed_sat"] == 1_001_000)
 
 
+def test_tokens_are_sold_for_sats(regtest: str, nodes: tuple[Path, Path], tmp_path: Path) -> None:
+    issuer, buyer = nodes
+    offer, order = tmp_path / "offer", tmp_path / "order"
+    held = _held(buyer)[0]
+    run("regtest", "mine", 1, "--url", regtest)
+    wait_until(lambda: ask("token", "list", "-d", issuer)[0]["pending"] == 0)
+    made = ask("token", "sell", "-d", issuer, "CALL", 600, 30_000, offer)
+    assert made["state"] == "open"
+    dear = run("token", "buy", "-d", buyer, offer, order, "--max-price", 29_999, status=1)
+    assert "30000 sat" in dear
+    ordered = ask("token", "buy", "-d", buyer, offer, order, "--max-price", 30_000)
+    sold = ask("token", "complete", "-d", issuer, order)
+    assert (sold["txid"], sold["purpose"]) == (ordered["txid"], "sold")
+    run("regtest", "mine", 1, "--url", regtest)
+    wait_until(lambda: _held(buyer) == (held + 600, 0))
+    assert "done" in run("token", "deals", "-d", issuer)
+    assert ask("token", "deals", "-d", buyer)["orders"][0]["txid"] == sold["txid"]
+    assert "over" in run("token", "complete", "-d", issuer, order, status=1)
+
+    wait_until(lambda: ask("token", "list", "-d", issuer)[0]["pending"] == 0)
+    run("token", "sell", "-d", issuer, "CALL", 1, 5_000, offer)
+    run("token", "buy", "-d", buyer, offer, order, "--max-price", 5_000)
+    second = ask("token", "deals", "-d", buyer)["orders"][-1]["txid"]
+    assert "taken back" in run("token", "withdraw", "-d", buyer, second[:12])
+    assert "spent" in run("token", "complete", "-d", issuer, order, status=1)
+    first = ask("token", "deals", "-d", issuer)["offers"][-1]
+    assert ask("token", "withdraw", "-d", issuer, first["offer_id"])["state"] == "cancelled"
+
+
 def test_what_is_wrong_is_told(nodes: tuple[Path, Path], tmp_path: Path) -> None:
     issuer, _ = nodes
     garbage = tmp_path / "garbage"

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lightspeed.cli import deals
 from lightspeed.cli.client import DataDir, ask
+from lightspeed.cli.contracts import full_contract
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
 
 if TYPE_CHECKING:
@@ -283,20 +285,8 @@ def cancel(
         _show_transfer(found)
 
 
-async def full_contract(node: "NodeClient", text: str) -> str:
-    """The id of the one token that is meant. Raises `UsageError`."""
-    from lightspeed.cli.errors import UsageError
-
-    if len(text) > 2 * _SHORT and text.startswith("rgb:"):
-        return text
-    known = await node.tokens.all()
-    start = text if text.startswith("rgb:") else f"rgb:{text}"
-    found = [each.contract for each in known if each.contract.startswith(start)]
-    found = found or [each.contract for each in known if each.ticker == text]
-    if len(found) != 1:
-        which = "no token" if not found else f"{len(found)} tokens"
-        raise UsageError(f"{which} called {text}; see: lightspeed token list")
-    return found[0]
+for command in (deals.sell, deals.buy, deals.complete, deals.deals, deals.withdraw):
+    app.command()(command)
 
 
 def _show_transfer(found: "TransferView") -> None:

@@ -5,6 +5,7 @@ from lightspeed.node.own_transactions import BROADCAST_TABLE, OwnTransaction
 from lightspeed.node.records import FUNDING_TX_TABLE
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tokens.records import TOKEN_TRANSFER_TABLE, Transfer, TransferState
+from lightspeed.node.tokens.trades import coins_in_trade
 from lightspeed.node.wallet import Wallet
 
 __all__ = ["release_forgotten_coins"]
@@ -21,4 +22,4 @@ def release_forgotten_coins(store: NodeStore, wallet: Wallet) -> None:
     transfers = [Transfer.load(value) for _, value in store.scan(TOKEN_TRANSFER_TABLE)]
     stored += [each.tx for each in transfers if each.state != TransferState.FAILED]
     kept = {txin.outpoint for tx in stored for txin in tx.inputs}
-    wallet.release_coins(wallet.reserved() - kept)
+    wallet.release_coins(wallet.reserved() - kept - coins_in_trade(store))

@@ -5,6 +5,8 @@ from typing import Any, Protocol, TypeVar
 
 from lightspeed.node.token_views import (
     ConsignmentView,
+    OfferView,
+    OrderView,
     ReceivedView,
     SentView,
     TokenInvoiceView,
@@ -126,3 +128,47 @@ class TokenCalls:
         return await self._client.ask_one(
             ConsignmentView, "POST", "tokens/export", contract=contract, holdings=holdings
         )
+
+    # --- tokens against sats --------------------------------------------------------------
+    async def offers(self) -> list[OfferView]:
+        return await self._client.ask_many(OfferView, "tokens/offers")
+
+    async def sell(
+        self, contract: str, amount: int, *, price_sat: int, valid_seconds: int = 3_600
+    ) -> OfferView:
+        """`text` of the answer is for a buyer."""
+        return await self._client.ask_one(
+            OfferView,
+            "POST",
+            "tokens/offers",
+            contract=contract,
+            amount=amount,
+            price_sat=price_sat,
+            valid_seconds=valid_seconds,
+        )
+
+    async def withdraw(self, offer_id: str) -> OfferView:
+        return await self._client.ask_one(OfferView, "POST", f"tokens/offers/{offer_id}/withdraw")
+
+    async def complete(self, order: str) -> TransferView:
+        """Sign a buyer's order and publish it."""
+        return await self._client.ask_one(TransferView, "POST", "tokens/sales", order=order)
+
+    async def orders(self) -> list[OrderView]:
+        return await self._client.ask_many(OrderView, "tokens/orders")
+
+    async def buy(
+        self, offer: str, *, max_price_sat: int, contract: str | None = None
+    ) -> OrderView:
+        """`text` of the answer is for the seller."""
+        return await self._client.ask_one(
+            OrderView,
+            "POST",
+            "tokens/orders",
+            offer=offer,
+            max_price_sat=max_price_sat,
+            contract=contract,
+        )
+
+    async def cancel_order(self, txid: str) -> OrderView:
+        return await self._client.ask_one(OrderView, "POST", f"tokens/orders/{txid}/cancel")

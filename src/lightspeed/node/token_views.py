@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "ConsignmentView",
+    "OfferView",
+    "OrderView",
     "ReceivedView",
     "SentView",
     "TokenInvoiceView",
@@ -90,3 +92,31 @@ class ConsignmentView:
 
     contract: str
     consignment: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferView:
+    """An offer of ours. `state`: open, done or cancelled."""
+
+    offer_id: str
+    contract: str
+    amount: int
+    price_sat: int
+    expires_at: int
+    state: str
+    txid: str | None
+    text: str | None = field(repr=False)
+    """For the buyer; only when it is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order of ours. `state`: open, done or cancelled."""
+
+    txid: str
+    contract: str
+    amount: int
+    price_sat: int
+    state: str
+    text: str | None = field(repr=False)
+    """For the seller; only when it is made."""

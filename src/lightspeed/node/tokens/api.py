@@ -7,6 +7,11 @@
     POST /v1/tokens/transfers/{txid}/cancel
     POST /v1/tokens/consignments  {consignment, any_coin?}
     POST /v1/tokens/export        {contract, holdings?}
+    GET  /v1/tokens/offers        POST {contract, amount, price_sat, valid_seconds?}: sell
+    POST /v1/tokens/offers/{id}/withdraw
+    POST /v1/tokens/sales         {order}: sign it and publish
+    GET  /v1/tokens/orders        POST {offer, max_price_sat, contract?}: buy
+    POST /v1/tokens/orders/{txid}/cancel
 
 Consignments are base64, amounts in the smallest part of a token.
 """
@@ -14,6 +19,7 @@ Consignments are base64, amounts in the smallest part of a token.
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -23,6 +29,8 @@ from lightspeed.node.problems import BadRequest
 from lightspeed.node.stash import MAX_CONSIGNMENT_SIZE
 from lightspeed.node.token_views import (
     ConsignmentView,
+    OfferView,
+    OrderView,
     ReceivedView,
     SentView,
     TokenInvoiceView,
@@ -31,6 +39,7 @@ from lightspeed.node.token_views import (
 )
 from lightspeed.node.tokens.records import IssuedInvoice, Transfer
 from lightspeed.node.tokens.tokens import Tokens
+from lightspeed.node.tokens.trades import Purchase, Sale
 from lightspeed.rgb import (
     AssetSpec,
     ContractTerms,
@@ -40,10 +49,12 @@ from lightspeed.rgb import (
     spec_of,
     supply_of,
 )
+from lightspeed.units import Sat
 
 __all__ = ["TokenRoutes"]
 
-_MAX_BODY_SIZE = MAX_CONSIGNMENT_SIZE * 4 // 3 + 4_096
+_MAX_BODY_SIZE = 2 * MAX_CONSIGNMENT_SIZE
+"""Room for one in base64, and for what stands around it."""
 _MAX_PATIENCE_SECONDS = 90
 
 Endpoint = Callable[[Request], Awaitable[Any]]
@@ -66,6 +77,13 @@ class TokenRoutes:
             ("POST", "/v1/tokens/transfers/{id}/cancel"): self.cancel,
             ("POST", "/v1/tokens/consignments"): self.accept,
             ("POST", "/v1/tokens/export"): self.export,
+            ("GET", "/v1/tokens/offers"): self.offers,
+            ("POST", "/v1/tokens/offers"): self.sell,
+            ("POST", "/v1/tokens/offers/{id}/withdraw"): self.withdraw,
+            ("POST", "/v1/tokens/sales"): self.complete,
+            ("GET", "/v1/tokens/orders"): self.orders,
+            ("POST", "/v1/tokens/orders"): self.buy,
+            ("POST", "/v1/tokens/orders/{id}/cancel"): self.cancel_order,
         }
 
     async def all(self, _: Request) -> Any:
@@ -148,6 +166,48 @@ class TokenRoutes:
         data = await self._tokens.exported(contract_id, holdings=body.boolean("holdings"))
         return ConsignmentView(contract=contract_id_text(contract_id), consignment=_base64(data))
 
+    # --- tokens against sats --------------------------------------------------------------
+    async def offers(self, _: Request) -> Any:
+        return [_offer(sale) for sale in self._tokens.selling.all()]
+
+    async def sell(self, request: Request) -> Any:
+        names = {"contract", "amount", "price_sat", "valid_seconds"}
+        body = await Body.read(request, names)
+        offer = await self._tokens.selling.sell(
+            _contract_id(body.text("contract")),
+            body.integer("amount"),
+            price_sat=Sat(body.integer("price_sat")),
+            valid_seconds=body.integer("valid_seconds", default=3_600),
+        )
+        return replace(_offer(self._tokens.selling.get(offer.offer_id)), text=offer.text())
+
+    async def withdraw(self, request: Request) -> Any:
+        await Body.read(request, ())
+        return _offer(self._tokens.selling.withdraw(request.path_params["id"]))
+
+    async def complete(self, request: Request) -> Any:
+        body = await Body.read(request, {"order"}, max_size=_MAX_BODY_SIZE)
+        return _transfer(await self._tokens.selling.complete(body.text("order")))
+
+    async def orders(self, _: Request) -> Any:
+        return [_order(purchase) for purchase in self._tokens.buying.all()]
+
+    async def buy(self, request: Request) -> Any:
+        body = await Body.read(
+            request, {"offer", "max_price_sat", "contract"}, max_size=_MAX_BODY_SIZE
+        )
+        ordered = await self._tokens.buying.buy(
+            body.text("offer"),
+            max_price_sat=Sat(body.integer("max_price_sat")),
+            contract_id=_contract(body),
+        )
+        return replace(_order(ordered.purchase), text=ordered.order.text())
+
+    async def cancel_order(self, request: Request) -> Any:
+        await Body.read(request, ())
+        txid = hex_bytes(request.path_params["id"], 32)[::-1]
+        return _order(await self._tokens.buying.cancel(txid))
+
     # --- views ----------------------------------------------------------------------------
     async def _token(self, contract_id: bytes) -> TokenView:
         genesis = self._tokens.stash.history(contract_id).genesis
@@ -202,6 +262,31 @@ def _transfer(found: Transfer) -> TransferView:
         endpoint=found.endpoint,
         reason=found.reason,
         created_at=found.created_at,
+    )
+
+
+def _offer(sale: Sale) -> OfferView:
+    terms = sale.terms
+    return OfferView(
+        offer_id=terms.offer_id,
+        contract=terms.contract,
+        amount=terms.amount,
+        price_sat=terms.price_sat,
+        expires_at=terms.expires_at,
+        state=sale.state,
+        txid=sale.txid,
+        text=None,
+    )
+
+
+def _order(purchase: Purchase) -> OrderView:
+    return OrderView(
+        txid=purchase.txid,
+        contract=purchase.contract,
+        amount=purchase.amount,
+        price_sat=purchase.price_sat,
+        state=purchase.state,
+        text=None,
     )
 
 

@@ -23,7 +23,7 @@ from lightspeed.rgb import (
     parse_secret_seal,
 )
 
-__all__ = ["MAX_DEAL_SIZE", "Offer", "Order"]
+__all__ = ["MAX_DEAL_SIZE", "Offer", "OfferParts", "Order"]
 
 MAX_DEAL_SIZE = 96 << 20  # characters: a consignment in base64, and what stands around it
 _OFFER, _ORDER = "lightspeed token offer 1", "lightspeed token order 1"

@@ -12,8 +12,10 @@ from lightspeed.node.config import NodeConfig
 from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tokens.building import Builder, new_blinding
+from lightspeed.node.tokens.buying import Buying
 from lightspeed.node.tokens.proxy import ProxyClient
 from lightspeed.node.tokens.receiving import Receiving
+from lightspeed.node.tokens.selling import Selling
 from lightspeed.node.tokens.sending import Sending
 from lightspeed.node.wallet import Wallet
 from lightspeed.rgb import AssetSpec, ContractTerms, GenesisSeal, issue
@@ -81,6 +83,27 @@ class Tokens:
             minimum_depth=config.minimum_depth,
             clock=clock,
         )
+        self.selling = Selling(
+            store=store,
+            stash=stash,
+            wallet=wallet,
+            chain=chain,
+            builder=self.builder,
+            sending=self.sending,
+            alone=self.alone,
+            clock=clock,
+        )
+        self.buying = Buying(
+            store=store,
+            stash=stash,
+            wallet=wallet,
+            chain=chain,
+            builder=self.builder,
+            alone=self.alone,
+            minimum_depth=config.minimum_depth,
+            safe_depth=config.safe_depth,
+            clock=clock,
+        )
         wallet.kept_apart = self._keeps_apart
 
     def _keeps_apart(self, outpoint: OutPoint, script: bytes) -> bool:
@@ -102,13 +125,14 @@ class Tokens:
     async def look(self) -> None:
         """Once: everything that is open with payers and payees. Raises `ChainUnavailable`."""
         async with self._one_look:
-            await self.receiving.look()
-            await self.sending.look()
+            for part in (self.receiving, self.sending, self.selling, self.buying):
+                await part.look()
 
     async def _look_again(self) -> None:
         while True:
             try:
-                if self.sending.busy or self.receiving.busy:
+                parts = (self.receiving, self.sending, self.selling, self.buying)
+                if any(part.busy for part in parts):
                     await self.look()
             except ChainUnavailable as error:
                 _log.warning("tokens: the chain does not answer", extra={"reason": str(error)})
