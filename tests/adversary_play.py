@@ -288,7 +288,8 @@ class Game:
         if first + count - 1 > units:
             return False
         if a % 8:
-            return await self.world.present(secret, first, count)
+            await self.world.present(secret, first, count)
+            return True
         self.world.provoked = True
         honest = secret.credential(first, count)
         elements = sha256(honest.elements) * (len(honest.elements) // 32)
@@ -390,8 +391,9 @@ class Game:
         return True
 
     async def _pin(self, a: int, b: int) -> bool:
-        assert self.world.thief is not None
-        return self.world.thief.pin() > 0
+        """From now on, at every block."""
+        pinned, self.world.pinning = self.world.pinning, True
+        return not pinned
 
     async def _censored_reorganisation(self, a: int, b: int) -> bool:
         if not self.censored_left:

@@ -82,6 +82,8 @@ class World:
     """The payee's policy; 0: it settles when it is told to."""
     provoked: bool = False
     """Something happened that no honest side does: a channel may fail now."""
+    pinning: bool = False
+    """The thief puts a low child on every P2A that it sees."""
     sleeping_blocks: int = 0
     """So long the honest side does not look."""
     last_words_arrive: bool = False
@@ -407,6 +409,8 @@ class World:
             if self.thief is not None and self.provoked:
                 self.thief.rob()
             await self.look()
+            if self.thief is not None and self.pinning:
+                self.thief.pin()
 
     async def look(self) -> None:
         """Whoever is awake looks at the chain. A crashed honest node starts again first."""
