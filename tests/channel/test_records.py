@@ -1,7 +1,9 @@
 """A stored channel comes back as it was; a damaged one is said to be damaged."""
 
 import copy
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -96,3 +98,13 @@ def test_a_sheet_is_read_by_its_own_version_only(node: Node) -> None:
     for other in (sheet.replace(b'"version":2', b'"version":1'), sheet[:-1], b"[]", b"7", b""):
         with pytest.raises(StateError):
             load_sheet(other, node.extensions)
+
+
+def test_what_stores_a_channel_keeps_nothing_of_it_alive() -> None:
+    """What an extension knows of its node stays until it is freed, and all of the node with it."""
+    node = open_pair().funder
+    assert load(node, stored(node))
+    extensions = weakref.ref(node.extensions)
+    del node
+    gc.collect()
+    assert extensions() is None

@@ -8,8 +8,9 @@ commitments, and the signatures for children of those that are not revoked.
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
+from weakref import WeakKeyDictionary, proxy
 
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
@@ -54,6 +55,8 @@ Key: channel id, broadcaster u8 (0 holder, 1 counterparty), commitment number u6
 """
 
 _VERSION = 2
+
+_CONVERTERS: WeakKeyDictionary[Extensions, Converter] = WeakKeyDictionary()
 
 
 def revoked_key(channel_id: bytes, number: int) -> bytes:
@@ -114,9 +117,15 @@ def _is_message(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Message)
 
 
-@lru_cache(maxsize=64)
 def _converter(extensions: Extensions) -> Converter:
-    """Kept, because making one generates code: it took longer than anything else in a turn."""
+    """Kept as long as they are: making one generates code, which took the most of a turn."""
+    kept = _CONVERTERS.get(extensions)
+    if kept is None:
+        kept = _CONVERTERS[extensions] = _make_converter(proxy(extensions))
+    return kept
+
+
+def _make_converter(extensions: Extensions) -> Converter:
     codec = channel_codec(extensions)
     converter = make_converter()
     converter.register_unstructure_hook(PublicKey, lambda key: key.data.hex())
