@@ -22,6 +22,9 @@ from lightspeed.rgb import AssetSpec, ContractTerms, GenesisSeal, issue
 
 __all__ = ["TokenBalance", "Tokens"]
 
+_POLLS = 5
+"""Proxies are others' machines: asked every so many looks at the chain."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -141,7 +144,7 @@ class Tokens:
                 return
             except Exception:
                 _log.exception("looking after transfers of tokens failed")
-            await asyncio.sleep(self._config.poll_seconds)
+            await asyncio.sleep(_POLLS * self._config.poll_seconds)
 
     # --- wishes ---------------------------------------------------------------------------
 
