@@ -122,7 +122,7 @@ def main() -> int:
         random.Random(first_seed).shuffle(deaths)
         at_once = 16 * (os.cpu_count() or 1)
         died, fatal = 0, []
-        while died < len(deaths) and time.monotonic() - began < seconds / 2:
+        while died < len(deaths) and (not died or time.monotonic() - began < seconds / 2):
             some = deaths[died : died + at_once]
             fatal += [found for found in pool.map(_death, some) if found]
             died += len(some)
