@@ -169,6 +169,44 @@ def test_a_ladder_is_settled_by_one_small_transaction(tmp_path: Path, closer: st
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("closer", ["payer", "payee"])
+@pytest.mark.parametrize("scheme", ["seals", "ladder"])
+def test_calls_paid_in_tokens_end_in_tokens_that_a_stranger_believes(
+    tmp_path: Path, scheme: str, closer: str
+) -> None:
+    locks, amount, length, calls = 12, 60, 30, 100
+    completed = calls // length
+    found, shown = demo(
+        tmp_path,
+        *("--scheme", scheme, "--asset", "token", "--close", closer, "--calls", str(calls)),
+        *("--locks", str(locks), "--lock-amount", str(amount), "--chain-length", str(length)),
+        *("--conventional-calls", "2"),
+    )
+    assert found["ok"] is True
+    assert (found["scheme"], found["asset"], found["closed_by"]) == (scheme, "token", closer)
+    assert found["calls_paid"] == found["units_redeemed"] == calls
+    assert found["completed_locks"] == completed
+    assert found["payee_claimed_tokens"] == completed * amount
+    assert found["unenforced_tokens"] == (calls % length) * amount // length
+    tokens = found["tokens"]
+    book, rest = locks * amount, (locks - completed) * amount
+    lost = rest if scheme == "seals" else 0
+    assert tokens["in_the_book"] == book
+    assert tokens["payer"]["before"] == tokens["bought_by_payer"] > book
+    assert tokens["payer"]["after"] == tokens["payer"]["before"] - completed * amount - lost
+    assert tokens["payee"]["before"] == tokens["issued"] - tokens["bought_by_payer"]
+    assert tokens["payee"]["after"] == tokens["payee"]["before"] + completed * amount
+    assert tokens["lost"] == {"payer": lost, "payee": 0}
+    sent = completed * amount // 2
+    assert tokens["stranger"] == {"before": 0, "after": sent}
+    assert tokens["payee"]["after_sending"] == tokens["payee"]["after"] - sent
+    assert_no_satoshi_is_missing(found)
+    assert found["signatures_per_call"] == found["node_messages_per_call"] == 0
+    assert "402 book-closed" in shown
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.slow
 def test_the_conventional_run_is_the_other_column(tmp_path: Path) -> None:
     found, _ = demo(tmp_path, "--scheme", "conventional", "--calls", "8", "--close", "payee")
     assert found.keys() >= REQUIRED

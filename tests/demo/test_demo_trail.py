@@ -270,3 +270,41 @@ async def test_an_open_channel_has_no_trail() -> None:
     esplora.add("funding", [("coins", 0, [])], [("v0_p2wsh", 9_900)])
     with pytest.raises(StrangeSpend):
         await trail(esplora)
+
+
+# --- tokens ---------------------------------------------------------------------------------
+
+
+def with_seals(esplora: FakeEsplora, *, script: str, paid_to: str) -> FakeEsplora:
+    """The output of all locks, spent by a leaf."""
+    outputs = [("op_return", 0), ("v1_p2tr", 330), ("anchor", 240)]
+    esplora.add("child", [("commitment", 3, ["aa"] * 5)], outputs)
+    outputs = [("op_return", 0), ("v1_p2tr", 1_000, paid_to), ("v1_p2tr", 2_000, paid_to)]
+    spent = [("child", 1, ["aa", script, "cc"]), ("coin", 0, ["aa"])]
+    esplora.add("spend", spent, outputs)
+    return esplora
+
+
+@pytest.mark.parametrize(("script", "owner"), [("20ac", Closer.PAYEE), ("20adb2", Closer.PAYER)])
+async def test_all_seals_are_claimed_or_refunded_in_one_transaction(
+    script: str, owner: Closer
+) -> None:
+    esplora = with_seals(closed_channel(), script=script, paid_to="5120dd")
+    found = await trail(esplora, scheme=DemoScheme.SEALS)
+    assert found.received_sat[owner] == 3_000 - 10_000  # what came in from the wallet is taken off
+    assert found.received_sat[Closer(owner.other)] == 0
+    assert [movement.role for movement in found.movements if movement.owner is owner] == [Role.BOOK]
+    assert found.refunded_sat == (330 if owner is Closer.PAYER else 0)
+    assert found.left_sat == 660 + 240
+
+
+async def test_commitments_of_tokens_do_not_count_as_outputs() -> None:
+    esplora = closed_channel()
+    outputs = [("op_return", 0), ("v1_p2tr", 330), ("v1_p2tr", 330), ("anchor", 240)]
+    secret = ["aa", "bb", SECRET.hex(), "cc", "dd"]
+    esplora.add("child", [("commitment", 3, secret)], outputs)
+    esplora.add("paid", [("child", 1, ["aa"])], [("op_return", 0), ("v1_p2tr", 200, "5120bb")])
+    esplora.add("rest", [("child", 2, ["aa"])], [("op_return", 0), ("v1_p2tr", 220, "5120aa")])
+    found = await trail(esplora, scheme=DemoScheme.LADDER)
+    assert found.claimed == {LOCK_HASH: 330}
+    assert found.received_sat == {Closer.PAYEE: 200, Closer.PAYER: 220}

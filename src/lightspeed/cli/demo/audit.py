@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from lightspeed.cli.demo.plan import MSAT_PER_SAT, Closer, DemoPlan, DemoScheme
 from lightspeed.cli.demo.trail import Role, Trail
 
-__all__ = ["Audit", "Check", "Redeemed", "WalletChange", "audit"]
+__all__ = ["Audit", "Check", "Redeemed", "WalletChange", "audit", "wallet_checks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,35 +84,15 @@ def audit(
     """`wallets` are the nodes' own views, `trail` is the chain's."""
     completed = len(redeemed.completed_locks)
     owed_sat = plan.push_sat + redeemed.conventional_sat + completed * plan.lock_amount
-    # The payer funded the channel, and so every fee and anchor of its transactions.
-    channel_costs = trail.fees_sat(None) + trail.left_sat + trail.anchors_sat[Closer.PAYEE]
     checks = [
         Check("calls answered, as served", redeemed.calls_answered, redeemed.calls_served),
-        Check(
-            "payee: balance and completed locks, less its fees",
-            owed_sat + trail.anchors_sat[Closer.PAYEE] - trail.fees_sat(Closer.PAYEE),
-            trail.received_sat[Closer.PAYEE],
+        *wallet_checks(
+            plan,
+            owed_sat=owed_sat,
+            trail=trail,
+            wallets=wallets,
+            funding_fee_sat=funding_fee_sat,
         ),
-        Check(
-            "payer: the rest, less fees",
-            plan.capacity_sat - owed_sat - channel_costs - trail.fees_sat(Closer.PAYER),
-            trail.received_sat[Closer.PAYER],
-        ),
-        Check(
-            "payer: wallet",
-            wallets[Closer.PAYER].before_sat
-            - plan.capacity_sat
-            - funding_fee_sat
-            + trail.received_sat[Closer.PAYER],
-            wallets[Closer.PAYER].after_sat,
-        ),
-        Check(
-            "payee: wallet",
-            wallets[Closer.PAYEE].before_sat + trail.received_sat[Closer.PAYEE],
-            wallets[Closer.PAYEE].after_sat,
-        ),
-        Check("left for somebody to take", 0, trail.waiting_sat),
-        Check("unconfirmed transactions", 0, sum(m.height is None for m in trail.movements)),
     ]
     if plan.scheme is DemoScheme.CONVENTIONAL:
         return Audit(
@@ -146,6 +126,46 @@ def audit(
         refunded_sat=trail.refunded_sat,
         unenforced_sat=paid_sat - completed * plan.lock_amount,
     )
+
+
+def wallet_checks(
+    plan: DemoPlan,
+    *,
+    owed_sat: int,
+    trail: Trail,
+    wallets: Mapping[Closer, WalletChange],
+    funding_fee_sat: int,
+) -> list[Check]:
+    """Who got what of the channel's sats, of which the payee is owed so many."""
+    # The payer funded the channel, and so every fee and anchor of its transactions.
+    channel_costs = trail.fees_sat(None) + trail.left_sat + trail.anchors_sat[Closer.PAYEE]
+    return [
+        Check(
+            "payee: balance and completed locks, less its fees",
+            owed_sat + trail.anchors_sat[Closer.PAYEE] - trail.fees_sat(Closer.PAYEE),
+            trail.received_sat[Closer.PAYEE],
+        ),
+        Check(
+            "payer: the rest, less fees",
+            plan.capacity_sat - owed_sat - channel_costs - trail.fees_sat(Closer.PAYER),
+            trail.received_sat[Closer.PAYER],
+        ),
+        Check(
+            "payer: wallet",
+            wallets[Closer.PAYER].before_sat
+            - plan.capacity_sat
+            - funding_fee_sat
+            + trail.received_sat[Closer.PAYER],
+            wallets[Closer.PAYER].after_sat,
+        ),
+        Check(
+            "payee: wallet",
+            wallets[Closer.PAYEE].before_sat + trail.received_sat[Closer.PAYEE],
+            wallets[Closer.PAYEE].after_sat,
+        ),
+        Check("left for somebody to take", 0, trail.waiting_sat),
+        Check("unconfirmed transactions", 0, sum(m.height is None for m in trail.movements)),
+    ]
 
 
 def _refund(plan: DemoPlan, completed: int, trail: Trail) -> Check:

@@ -52,9 +52,9 @@ async def first_call(house: House, book_id: str) -> str:
             payment = payment_of(response)
             if response.status_code != 200 or payment is None:
                 raise LoadFailed(f"the first call was answered with {response.status_code}")
-            price = f"{payment.amount / MSAT_PER_SAT:g} sat"
-            if house.plan.in_tokens:
-                price = f"{payment.amount} token{'s' * (payment.amount != 1)}"
+            plan = house.plan
+            amount = payment.amount if plan.in_tokens else payment.amount / MSAT_PER_SAT
+            price = plan.amount_text(amount)
             return f"402, price {price}, paid with the next secret: 200 {response.text}"
     finally:
         auth.payer.close()

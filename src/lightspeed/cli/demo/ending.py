@@ -11,6 +11,8 @@ __all__ = ["Ending"]
 
 _PATIENCE_SECONDS = 60.0
 _LAST_BLOCKS = 30
+_SEALS_VOUT = 1
+"""Of the micropayment transaction of scheme seals."""
 
 
 class Ending:
@@ -44,6 +46,11 @@ class Ending:
     async def claims(self, locks: int) -> int:
         """The payee's node claims so many outputs; in blocks until all are confirmed."""
         await self._spent_outputs(locks, "claim of every completed lock")
+        return await self._mine_mempool()
+
+    async def claim_of_seals(self) -> int:
+        """One transaction for all locks. Returns its height."""
+        await self._spender(self._child_txid, _SEALS_VOUT, "claim of every completed lock")
         return await self._mine_mempool()
 
     async def refunds(self, child_height: int) -> int:

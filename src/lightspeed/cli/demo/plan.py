@@ -99,7 +99,7 @@ class DemoPlan:
     token_price_msat: int = 500
     """What the payer gives for a token when it buys them."""
     tokens_sent: int = 1_000
-    """By the payee to a third party, of what it claimed."""
+    """By the payee to a third party, of what it claimed; at most half of that."""
 
     def __post_init__(self) -> None:
         _require(self.calls >= 1, "at least one call has to be made")
@@ -156,6 +156,12 @@ class DemoPlan:
     def has_book(self) -> bool:
         """Whether the calls are paid with secrets."""
         return self.scheme is not DemoScheme.CONVENTIONAL
+
+    def amount_text(self, amount: float) -> str:
+        """Of sat or tokens, for people."""
+        if not self.in_tokens:
+            return f"{amount:,g} sat"
+        return f"{amount:,} token{'s' * (amount != 1)}"
 
     @property
     def book_tokens(self) -> int:

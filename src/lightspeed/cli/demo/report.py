@@ -10,6 +10,7 @@ from rich.text import Text
 from lightspeed.cli.demo.audit import Audit
 from lightspeed.cli.demo.counts import Counts, PerCall
 from lightspeed.cli.demo.plan import Closer, DemoPlan
+from lightspeed.cli.demo.token_audit import TokenAccount
 from lightspeed.cli.demo.trail import Movement, Role, Trail
 
 __all__ = [
@@ -83,6 +84,8 @@ class DemoResult:
     trail: Trail
     audit: Audit
     seconds: float
+    tokens: TokenAccount | None = None
+    """Where they are, if the calls were paid with tokens."""
     comparison: "DemoResult | None" = None
     """The same calls by another scheme, in another channel."""
 
@@ -116,11 +119,20 @@ def document(result: DemoResult) -> dict[str, Any]:
     plan, trail, audit = result.plan, result.trail, result.audit
     has_book = plan.has_book
     per_call = result.main.per_call
+    if result.tokens is None:
+        sums = {
+            "lock_amount_sat": plan.lock_amount if has_book else 0,
+            "payee_claimed_sat": audit.claimed_sat,
+            "payer_refunded_sat": audit.refunded_sat,
+            "unenforced_sat": audit.unenforced_sat,
+        }
+    else:
+        sums = _token_document(plan, result.tokens)
     return {
         "scheme": plan.scheme.value,
+        "asset": plan.asset.value,
         "locks": plan.locks if has_book else 0,
         "chain_length": plan.chain_length if has_book else 0,
-        "lock_amount_sat": plan.lock_amount if has_book else 0,
         "units": plan.units if has_book else 0,
         "calls_paid": result.calls_paid,
         "units_redeemed": result.units_redeemed,
@@ -130,9 +142,7 @@ def document(result: DemoResult) -> dict[str, Any]:
         "node_messages_per_call": per_call.node_messages,
         "local_calls_per_call": per_call.local_calls,
         "extra_requests_per_call": per_call.extra_requests,
-        "payee_claimed_sat": audit.claimed_sat,
-        "payer_refunded_sat": audit.refunded_sat,
-        "unenforced_sat": audit.unenforced_sat,
+        **sums,
         "onchain_vbytes": trail.vbytes,
         "onchain": {run.plan.scheme.value: _onchain_document(run) for run in result.runs},
         "closed_by": plan.closer.value,
@@ -156,6 +166,36 @@ def document(result: DemoResult) -> dict[str, Any]:
         "measured": {name: measured.document() for name, measured in result.measured.items()},
         "seconds": round(result.seconds, 1),
         **({} if result.comparison is None else {"comparison": document(result.comparison)}),
+    }
+
+
+def _token_document(plan: DemoPlan, tokens: TokenAccount) -> dict[str, Any]:
+    """Sums in tokens unless the name says otherwise."""
+    payer, payee = (tokens.changes[who] for who in (Closer.PAYER, Closer.PAYEE))
+    return {
+        "lock_amount_tokens": plan.lock_amount,
+        "payee_claimed_tokens": tokens.claimed,
+        "payer_given_back_tokens": tokens.given_back,
+        "unenforced_tokens": tokens.unenforced,
+        "tokens": {
+            "contract": tokens.contract,
+            "issued": plan.tokens_issued,
+            "bought_by_payer": plan.tokens_bought,
+            "bought_for_sat": plan.sale_sat,
+            "in_the_book": plan.book_tokens,
+            "payer": {"before": payer.before, "after": payer.after},
+            "payee": {
+                "before": payee.before,
+                "after": payee.after,
+                "after_sending": payee.after - tokens.sent.tokens,
+            },
+            "stranger": {"before": 0, "after": tokens.sent.tokens},
+            "lost": {"payer": tokens.lost, "payee": 0},
+            "consignment": {
+                "transactions": len(tokens.sent.txids),
+                "bytes": tokens.sent.size_bytes,
+            },
+        },
     }
 
 

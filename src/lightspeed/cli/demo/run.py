@@ -15,11 +15,13 @@ from lightspeed.cli.demo.calls import (
     make_calls_by_units,
 )
 from lightspeed.cli.demo.ending import Ending
-from lightspeed.cli.demo.house import House, TookTooLong, open_house, until
+from lightspeed.cli.demo.house import House, TookTooLong, open_house, start_server, until
 from lightspeed.cli.demo.opening import confirmed_sat, fund_wallets, open_book, open_channel
 from lightspeed.cli.demo.plan import Closer, DemoPlan, DemoScheme
 from lightspeed.cli.demo.report import DemoResult, Measured
 from lightspeed.cli.demo.screen import Screen
+from lightspeed.cli.demo.token_audit import TokenChange, audit_tokens
+from lightspeed.cli.demo.tokens import issue_and_sell, send_to_stranger, token_balances
 from lightspeed.cli.demo.trail import Trail
 from lightspeed.ledger import SQLiteLedger
 from lightspeed.node.views import ChannelView
@@ -28,6 +30,7 @@ from lightspeed.payment import lock_hash
 __all__ = ["run_demo"]
 
 _WALLET_SECONDS = 10.0
+_CLAIMS = ("claim", "paid locks")
 
 
 async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None) -> DemoResult:
@@ -42,7 +45,9 @@ async def run_demo(plan: DemoPlan, screen: Screen, *, folder: Path | None = None
             folder = Path(stack.enter_context(temporary))
         folder.mkdir(parents=True, exist_ok=True)
         screen.heading("Setting up")
-        with screen.step("A regtest chain, the payer's node, the payee's node, an API server"):
+        who = "the payer's node, the payee's node"
+        who += ", a stranger's" if plan.in_tokens else ", an API server"
+        with screen.step(f"A regtest chain, {who}"):
             house = await stack.enter_async_context(open_house(plan, folder))
         await fund_wallets(house, screen, channels=2 if plan.comparison else 1)
         result = await _life_of_a_channel(house, screen)
@@ -57,6 +62,12 @@ async def _life_of_a_channel(house: House, screen: Screen) -> DemoResult:
     """Opened, paid with, closed by force, audited."""
     plan = house.plan
     began = time.monotonic()
+    tokens_before: dict[Closer, int] = {}
+    if plan.in_tokens:
+        screen.heading("Tokens")
+        house = await issue_and_sell(house, screen)
+        await start_server(house)
+        tokens_before = await token_balances(house)
     before = await confirmed_sat(house)
     served_before = await house.served()
     channel = await open_channel(house, screen)
@@ -78,13 +89,26 @@ async def _life_of_a_channel(house: House, screen: Screen) -> DemoResult:
         house, book_id, answered, conventional, served=await house.served() - served_before
     )
     funding = await house.chain.transaction(channel.funding_txid)
-    found = audit(
-        plan,
-        redeemed,
-        trail=trail,
-        wallets=await _wallets(house, before, trail, funding_fee_sat=funding["fee"]),
-        funding_fee_sat=funding["fee"],
-    )
+    wallets = await _wallets(house, before, trail, funding_fee_sat=funding["fee"])
+    tokens = None
+    if plan.in_tokens:
+        changes = await _token_changes(house, tokens_before)
+        claimed = await _claimed_tokens(house, channel.channel_id)
+        to_send = min(plan.tokens_sent, max(1, claimed // 2))
+        found, tokens = audit_tokens(
+            plan,
+            redeemed,
+            trail=trail,
+            wallets=wallets,
+            funding_fee_sat=funding["fee"],
+            contract=house.contract,
+            changes=changes,
+            claimed=claimed,
+            to_send=to_send,
+            sent=await send_to_stranger(house, screen, to_send),
+        )
+    else:
+        found = audit(plan, redeemed, trail=trail, wallets=wallets, funding_fee_sat=funding["fee"])
     return DemoResult(
         plan=plan,
         calls_paid=plan.calls,
@@ -94,8 +118,20 @@ async def _life_of_a_channel(house: House, screen: Screen) -> DemoResult:
         conventional=conventional,
         trail=trail,
         audit=found,
+        tokens=tokens,
         seconds=time.monotonic() - began,
     )
+
+
+async def _token_changes(house: House, before: dict[Closer, int]) -> dict[Closer, TokenChange]:
+    after = await token_balances(house)
+    return {who: TokenChange(before=before[who], after=after[who]) for who in Closer}
+
+
+async def _claimed_tokens(house: House, channel_id: str) -> int:
+    """For locks: the payee's node tells which transactions of its own moved how many."""
+    channel = await house.payee.client.channel(channel_id)
+    return sum(tx.tokens for tx in channel.transactions if tx.purpose in _CLAIMS)
 
 
 async def _pay_with_invoices(house: House, screen: Screen, calls: int) -> Measured:
@@ -157,28 +193,29 @@ async def _claim_and_refund(
     ladder = plan.scheme is DemoScheme.LADDER
     kind = "settlement" if ladder else "micropayment"
     left = plan.locks - len(completed)
+    paid, rest = (plan.amount_text(n * plan.lock_amount) for n in (len(completed), left))
     with screen.step(f"The payee's node publishes the {kind} transaction") as step:
         child_height = await ending.child(commitment_height)
         step.say(f"mined at height {child_height}")
         if ladder:
-            step.say(
-                f"it pays {len(completed):,} locks, {len(completed) * plan.lock_amount:,} sat, "
-                f"and gives {left:,} back, {left * plan.lock_amount:,} sat"
-            )
+            step.say(f"it pays {len(completed):,} locks, {paid}, and gives {left:,} back, {rest}")
     if plan.calls < plan.units:
         with screen.step("One more call, with the next secret") as step:
             step.say(f"refused: 402 {await call_after_the_end(house, book_id)}")
     if ladder:
         return
+    seals = plan.scheme is DemoScheme.SEALS
     with screen.step(f"The payee's node claims {len(completed):,} locks") as step:
-        height = await ending.claims(len(completed))
-        step.say(f"mined at height {height}: {len(completed) * plan.lock_amount:,} sat")
-    if left:
+        height = await (ending.claim_of_seals() if seals else ending.claims(len(completed)))
+        step.say(f"mined at height {height}: {paid}")
+        if seals and left:
+            step.say(f"the other {left:,} locks, {rest}, are lost with it")
+    if left and not seals:
         with screen.step(
             f"After {plan.refund_delay_blocks} blocks the payer's node takes back {left:,} locks"
         ) as step:
             height = await ending.refunds(child_height)
-            step.say(f"mined at height {height}: {left * plan.lock_amount:,} sat")
+            step.say(f"mined at height {height}: {rest}")
 
 
 async def _completed_locks(house: House, book_id: str) -> frozenset[bytes]:

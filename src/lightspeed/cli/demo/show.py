@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan
+from lightspeed.cli.demo.plan import MSAT_PER_SAT, DemoPlan, DemoScheme
 from lightspeed.cli.demo.processes import run_until_asked_to_end
 from lightspeed.cli.demo.report import (
     DemoResult,
@@ -17,6 +17,7 @@ from lightspeed.cli.demo.report import (
 )
 from lightspeed.cli.demo.run import run_demo
 from lightspeed.cli.demo.screen import Screen
+from lightspeed.cli.demo.token_audit import TokenAccount
 from lightspeed.cli.errors import CheckFailed, UsageError
 from lightspeed.cli.output import stdout
 
@@ -61,12 +62,33 @@ def _explain(result: DemoResult, console: Console) -> None:
     if not result.plan.has_book:
         return
     audit, plan = result.audit, result.plan
+    if result.tokens is not None:
+        _explain_tokens(result, result.tokens, console)
+        return
     console.print(
         f"{result.units_redeemed:,} units of {plan.unit_msat / MSAT_PER_SAT:g} sat were redeemed. "
         f"They complete {result.completed_locks:,} locks, and only complete locks count on chain: "
         f"{audit.claimed_sat:,} sat. The remaining {audit.unenforced_sat:,g} sat stay with the "
         "payer; the exposure rule keeps them below one lock and the window."
     )
+
+
+def _explain_tokens(result: DemoResult, tokens: TokenAccount, console: Console) -> None:
+    plan = result.plan
+    console.print(
+        f"{result.units_redeemed:,} units of {plan.amount_text(plan.unit_value)} were redeemed. "
+        f"They complete {result.completed_locks:,} locks, and only complete locks count on chain: "
+        f"{plan.amount_text(tokens.claimed)}. The exposure rule keeps the rest, "
+        f"{plan.amount_text(tokens.unenforced)}, below one lock and the window."
+    )
+    if plan.scheme is DemoScheme.LADDER:
+        console.print("In a ladder nobody loses tokens: the book's rest went back to the payer.")
+    else:
+        console.print(
+            f"The payer lost {plan.amount_text(tokens.lost)}, the rest of the book: what was not "
+            "redeemed died with the claim. A book that is settled and closed in the channel loses "
+            "none, nor does a ladder."
+        )
 
 
 def _explain_closes(ladder: DemoResult, outputs: DemoResult, console: Console) -> None:
