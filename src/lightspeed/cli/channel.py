@@ -10,7 +10,7 @@ from lightspeed.cli.contracts import full_contract
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table, tokens
 
 if TYPE_CHECKING:
-    from lightspeed.node import ChannelView, NodeClient
+    from lightspeed.node import ChannelView, NodeClient, TradeView
 
 __all__ = ["app"]
 
@@ -139,6 +139,38 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         ],
         empty="no channels",
     )
+
+
+@app.command()
+def buy(
+    data_dir: DataDir,
+    channel_id: ChannelId,
+    amount: Annotated[int, typer.Option("--tokens", min=1, metavar="N", help="How many.")],
+    max_price: Annotated[
+        int, typer.Option(min=0, metavar="MSAT", help="For all of them; asked more, nothing is.")
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Buy tokens from the channel's peer, with sats of ours in the channel.
+
+    The peer sells if its operator has set a price (sell_price_msat in node.toml). With a
+    --max-price of 0 the answer tells what it asks. On chain, between strangers: lightspeed token.
+    """
+
+    async def bought(node: "NodeClient") -> "TradeView":
+        full = await full_channel_id(node, channel_id)
+        return await node.buy_tokens(full, amount, max_price_msat=max_price)
+
+    found = ask(data_dir, bought)
+    if as_json:
+        show_json(found)
+    elif found.token is not None:
+        fields(
+            [
+                ("bought", tokens(found.tokens, found.token)),
+                ("paid", f"{found.price_msat / 1_000:,.3f} sat"),
+            ]
+        )
 
 
 @app.command()

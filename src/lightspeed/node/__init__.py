@@ -44,6 +44,8 @@ from lightspeed.node.views import (
     MetricsView,
     PaymentView,
     PeerView,
+    TokenNameView,
+    TradeView,
     WaitingView,
 )
 
@@ -79,7 +81,9 @@ __all__ = [
     "StoreInUse",
     "StoreUnavailable",
     "TokenInvoiceView",
+    "TokenNameView",
     "TokenView",
+    "TradeView",
     "TransferView",
     "UnknownContract",
     "WaitingView",

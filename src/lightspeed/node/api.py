@@ -7,6 +7,7 @@
                               contract?, tokens?, push_tokens?}
     GET  /v1/channels/{id}
     POST /v1/channels/{id}/close {force?}
+    POST /v1/channels/{id}/buy {tokens, max_price_msat, timeout_seconds?}
     GET  /v1/books      POST {channel_id, locks, chain_length, lock_amount_sat | lock_tokens,
                               origins, scheme?: "outputs" | "ladder" | "seals", window?,
                               refund_delay_blocks?, child_feerate_per_kw?}
@@ -126,6 +127,7 @@ class _Api:
             ("POST", "/v1/channels"): self.open_channel,
             ("GET", "/v1/channels/{id}"): self.channel,
             ("POST", "/v1/channels/{id}/close"): self.close_channel,
+            ("POST", "/v1/channels/{id}/buy"): self.buy,
             ("GET", "/v1/books"): self.books,
             ("POST", "/v1/books"): self.open_book,
             ("POST", "/v1/books/{id}/settle"): self.settle_book,
@@ -211,6 +213,17 @@ class _Api:
         channel_id = hex_bytes(request.path_params["id"], 32)
         await self._node.close_channel(channel_id, force=body.boolean("force"))
         return reports.channel(self._node, self._node.driver(channel_id))
+
+    async def buy(self, request: Request) -> Any:
+        body = await Body.read(request, {"tokens", "max_price_msat", "timeout_seconds"})
+        driver = self._node.driver(hex_bytes(request.path_params["id"], 32))
+        paid = await self._node.books.trades.buy(
+            driver,
+            body.integer("tokens"),
+            max_price_msat=Msat(body.integer("max_price_msat")),
+            timeout_seconds=body.integer("timeout_seconds", default=60),
+        )
+        return reports.trade(self._node, driver, paid)
 
     # --- books ----------------------------------------------------------------------------
     async def books(self, _: Request) -> Any:

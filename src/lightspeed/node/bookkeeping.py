@@ -1,4 +1,4 @@
-"""All books of a node: which part of it acts on which event, wish, and look."""
+"""All books of a node, and trades of tokens: which part acts on which event, wish, and look."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,6 +8,7 @@ from lightspeed.ledger import Ledger, PayerStore
 from lightspeed.lsf import Party, usable_books
 from lightspeed.node.alarms import Alarms
 from lightspeed.node.books import PayerBooks, agreed_books
+from lightspeed.node.channel_trades import ChannelTrades, SalePolicy
 from lightspeed.node.config import LightspeedConfig
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal, NotFound
@@ -16,7 +17,7 @@ from lightspeed.node.refilling import Refilling, RefillPolicy
 from lightspeed.node.settling import SettlePolicy, Settling
 from lightspeed.node.store import NodeStore
 from lightspeed.payment import Book
-from lightspeed.units import Sat
+from lightspeed.units import Msat, Sat
 
 __all__ = ["Bookkeeping"]
 
@@ -37,6 +38,12 @@ class Bookkeeping:
         clock: Callable[[], float],
     ) -> None:
         self._drivers = drivers
+        policy = SalePolicy()
+        if config is not None:
+            policy = SalePolicy(
+                price_msat=Msat(config.sell_price_msat), max_tokens=config.sell_max_tokens
+            )
+        self.trades = ChannelTrades(policy=policy, alarms=alarms, clock=clock)
         self.payer: PayerBooks | None = None
         self.refilling: Refilling | None = None
         if payer_store is not None and config is not None:
@@ -133,7 +140,7 @@ class Bookkeeping:
     # --- what has to be done --------------------------------------------------------------
     async def tend(self, driver: ChannelDriver) -> None:
         """Everything that the books of this channel ask for now."""
-        for part in (self.settling, self.payer, self.refilling):
+        for part in (self.settling, self.payer, self.refilling, self.trades):
             if part is not None:
                 await part.tend(driver)
 
@@ -153,6 +160,7 @@ class Bookkeeping:
         return () if self.payee is None else self.payee.records(driver, event)
 
     async def on_event(self, driver: ChannelDriver, event: object) -> None:
+        await self.trades.on_event(driver, event)
         if driver.record.party is Party.PAYER and self.payer is not None:
             await self.payer.on_event(driver, event)
         if driver.record.party is Party.PAYEE and self.payee is not None:

@@ -19,6 +19,7 @@ from lightspeed.node.views import (
     MetricsView,
     PaymentView,
     PeerView,
+    TradeView,
 )
 from lightspeed.outbound import NoAnswer
 
@@ -105,6 +106,19 @@ class NodeClient(BearerClient):
 
     async def close_channel(self, channel_id: str, *, force: bool = False) -> ChannelView:
         return await self.ask_one(ChannelView, "POST", f"channels/{channel_id}/close", force=force)
+
+    async def buy_tokens(
+        self, channel_id: str, tokens: int, *, max_price_msat: int, timeout_seconds: int = 60
+    ) -> TradeView:
+        """From the peer of a channel that holds some, at the price that it asks."""
+        return await self.ask_one(
+            TradeView,
+            "POST",
+            f"channels/{channel_id}/buy",
+            tokens=tokens,
+            max_price_msat=max_price_msat,
+            timeout_seconds=timeout_seconds,
+        )
 
     # --- books ----------------------------------------------------------------------------
     async def books(self) -> list[BookView]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightspeed.bitcoin import txid_hex
 from lightspeed.channel import Link, Phase, Side
-from lightspeed.colour import colour_parameters
+from lightspeed.colour import Offer, colour_parameters
 from lightspeed.ledger import BookStatus
 from lightspeed.lsf import (
     LightspeedFunding,
@@ -32,12 +32,24 @@ from lightspeed.node.views import (
     PaymentView,
     PeerView,
     TokenNameView,
+    TradeView,
     WaitingView,
 )
 from lightspeed.payment import SATS, Book, BookState
 from lightspeed.rgb import contract_id_text, spec_of
 
-__all__ = ["balance", "book", "books", "channel", "info", "invoice", "payment", "peers"]
+__all__ = [
+    "balance",
+    "book",
+    "books",
+    "channel",
+    "info",
+    "invoice",
+    "payment",
+    "peers",
+    "token_name",
+    "trade",
+]
 
 
 def info(node: Node) -> InfoView:
@@ -110,6 +122,15 @@ def token_name(node: Node, driver: ChannelDriver) -> TokenNameView | None:
         contract=contract_id_text(colour.contract_id),
         ticker=spec.ticker,
         precision=spec.precision,
+    )
+
+
+def trade(node: Node, driver: ChannelDriver, paid: Offer) -> TradeView:
+    return TradeView(
+        channel_id=driver.channel.channel_id.hex(),
+        token=token_name(node, driver),
+        tokens=paid.tokens,
+        price_msat=paid.price_msat,
     )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "PaymentView",
     "PeerView",
     "TokenNameView",
+    "TradeView",
     "WaitingView",
 ]
 
@@ -132,6 +133,16 @@ class ChannelView:
     waiting: list[WaitingView]
     problems: list[str]
     """What could not be published at the last block; it is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeView:
+    """Tokens that were bought in a channel."""
+
+    channel_id: str
+    token: TokenNameView | None
+    tokens: int
+    price_msat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
