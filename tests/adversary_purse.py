@@ -64,13 +64,13 @@ class Purse:
     def unspent(self) -> frozenset[OutPoint]:
         return frozenset(outpoint for outpoint, _, _ in self._coins())
 
-    def small_coins(self, max_value_sat: Sat) -> list[OutPoint]:
-        fit = [
-            (output.value, outpoint)
-            for outpoint, output, confirmed in self._free()
-            if confirmed and output.value <= max_value_sat
-        ]
-        return [outpoint for _, outpoint in sorted(fit, key=lambda coin: coin[0])]
+    async def small_coin(self, max_value_sat: Sat) -> OutPoint | None:
+        fit = [(output.value, outpoint) for outpoint, output, safe in self._free() if safe]
+        value, outpoint = min(fit, default=(0, None))
+        if outpoint is None or value > max_value_sat:
+            return None
+        self._reserved.add(outpoint)
+        return outpoint
 
     def _free(self) -> Iterator[tuple[OutPoint, TxOut, bool]]:
         """Not reserved, not kept apart."""

@@ -119,7 +119,7 @@ async def test_coin_with_tokens_pays_for_nothing_else(alice: TokenParty) -> None
         await alice.wallet.fund(ELSEWHERE, Sat(110_000), feerate_per_kw=FEE_RATE_FLOOR)
     with pytest.raises(InsufficientFunds):
         await alice.wallet.fee_spends(Sat(110_000), feerate_per_kw=FEE_RATE_FLOOR)
-    assert alice.wallet.small_coins(Sat(60_000)) == []
+    assert await alice.wallet.small_coin(Sat(60_000)) is None
     tx = await alice.wallet.fund(ELSEWHERE, Sat(90_000), feerate_per_kw=FEE_RATE_FLOOR)
     assert holding.outpoint not in {txin.outpoint for txin in tx.inputs}
 

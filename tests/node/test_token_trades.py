@@ -327,7 +327,7 @@ async def test_offer_that_does_not_prove_its_tokens_is_not_bought(market: Market
 
 async def test_tokens_that_were_spent_are_not_bought(market: Market) -> None:
     offer = await market.offer()
-    market.seller.tokens.selling.withdraw(offer.offer_id)
+    await market.seller.tokens.selling.withdraw(offer.offer_id)
     await market.seller.transfer(
         market.contract_id,
         (1, 1_000),
@@ -341,11 +341,11 @@ async def test_tokens_that_were_spent_are_not_bought(market: Market) -> None:
 async def test_seller_that_spends_its_tokens_after_the_order_gets_nothing(market: Market) -> None:
     offer = await market.offer()
     ordered = await market.order(offer)
-    market.seller.tokens.selling.withdraw(offer.offer_id)
+    await market.seller.tokens.selling.withdraw(offer.offer_id)
     with pytest.raises(NodeRefusal, match="over"):
         await market.seller.tokens.selling.complete(ordered.order.text())
     with pytest.raises(NodeRefusal, match="cancelled"):
-        market.seller.tokens.selling.withdraw(offer.offer_id)
+        await market.seller.tokens.selling.withdraw(offer.offer_id)
     await market.seller.transfer(
         market.contract_id,
         (1, 1_000),
@@ -390,4 +390,4 @@ async def test_price_that_leaves_no_output_is_refused(market: Market) -> None:
         with pytest.raises(NodeRefusal, match="dust"):
             await market.seller.tokens.selling.sell(market.contract_id, 300, price_sat=Sat(price))
     with pytest.raises(NotFound):
-        market.seller.tokens.selling.withdraw("00" * 16)
+        await market.seller.tokens.selling.withdraw("00" * 16)

@@ -1,15 +1,18 @@
 """Tokens paid to invoices: nothing is published before the payee knows of it, nothing is lost."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lightspeed.bitcoin import Tx, txid_from_hex
+from lightspeed.bitcoin import FeeRate, Tx, txid_from_hex
+from lightspeed.channel import sweep_transaction
 from lightspeed.node.errors import (
     ConsignmentRefused,
+    InsufficientFunds,
     InvoiceError,
     NodeRefusal,
     NotFound,
@@ -199,8 +202,8 @@ async def test_crash_before_the_word_loses_nothing(
     alice.reopen()
     await world.mine()
     assert await _balances(contract_id, alice, bob) == [700, 300]
-    assert not alice.wallet.small_coins(Sat(5_000))
-    assert not bob.wallet.small_coins(Sat(5_000))
+    assert await alice.wallet.small_coin(Sat(5_000)) is None
+    assert await bob.wallet.small_coin(Sat(5_000)) is None
 
 
 async def test_transfer_that_was_never_posted_is_undone(
@@ -228,6 +231,61 @@ async def test_transfer_is_published_again_until_it_is_mined(
     assert (await alice.tokens.balance(contract_id)).settled == 0
     await world.mine(2)
     assert await _balances(contract_id, alice, bob) == [700, 300]
+
+
+async def test_transfer_that_lost_its_coin_is_given_up(
+    world: TokenWorld, alice: TokenParty, bob: TokenParty, contract_id: bytes, proxy: RgbProxy
+) -> None:
+    """The same seed may run elsewhere: what it spent is not waited for for ever."""
+    invoice = await bob.tokens.receiving.invoice(amount=300)
+    sent = await _send(alice, invoice.text, contract_id=contract_id)
+    spends = alice.wallet.own_inputs(sent.transfer.tx)
+    rival = sweep_transaction(
+        spends, destination_script=alice.wallet.new_script(), feerate_per_kw=FeeRate(1_000)
+    )
+    await alice.publish(rival)
+    await world.mine(1)
+    await alice.tokens.look()
+    assert alice.tokens.sending.busy
+    await world.mine(6)
+    await alice.tokens.look()
+    (transfer,) = alice.tokens.sending.all()
+    assert (transfer.state, transfer.reason) == (
+        "failed",
+        "a coin of it was spent by another transaction",
+    )
+
+
+async def test_background_leaves_a_transfer_alone_that_is_being_posted(
+    world: TokenWorld, alice: TokenParty, bob: TokenParty, contract_id: bytes, proxy: RgbProxy
+) -> None:
+    invoice = await bob.tokens.receiving.invoice(amount=300, endpoints=(proxy.endpoint,))
+    sending = asyncio.create_task(_send(alice, invoice.text, contract_id=contract_id))
+    while not sending.done():
+        await alice.tokens.look()
+        await asyncio.sleep(0)
+    assert (await sending).transfer.state == "waiting"
+
+
+async def test_coin_of_a_seal_is_not_taken_by_a_payment_meanwhile(
+    world: TokenWorld, bob: TokenParty
+) -> None:
+    """Payments choose their coins in another thread."""
+    await bob.fund(2_000)
+
+    async def pay() -> None:
+        with contextlib.suppress(InsufficientFunds):
+            tx = await bob.wallet.fund(
+                bob.wallet.new_script(), Sat(1_000), feerate_per_kw=FeeRate(253)
+            )
+            assert not any(bob.tokens.receiving.keeps_apart(i.outpoint, b"") for i in tx.inputs)
+
+    records = await asyncio.gather(pay(), bob.tokens.receiving.invoice(blinded=True), pay())
+    seal = records[1].graph_seal  # type: ignore[union-attr]
+    assert seal is not None
+    coin = seal.outpoint(b"")
+    assert bob.tokens.receiving.keeps_apart(coin, b"")
+    assert coin not in bob.wallet.reserved()
 
 
 async def test_dead_endpoint_sends_nothing(
@@ -322,13 +380,13 @@ async def test_coins_of_invoices_are_kept_until_some_time_after_their_expiry(
 ) -> None:
     await bob.tokens.receiving.invoice(blinded=True, expiry_seconds=60)
     await world.mine()
-    assert bob.wallet.small_coins(Sat(5_000)) == []
+    assert await bob.wallet.small_coin(Sat(5_000)) is None
     await bob.tokens.receiving.invoice(blinded=True, expiry_seconds=60)
     await world.mine()
     bob.reopen()
-    assert bob.wallet.small_coins(Sat(5_000)) == []
+    assert await bob.wallet.small_coin(Sat(5_000)) is None
     world.now += 60 + 86_400
-    assert len(bob.wallet.small_coins(Sat(5_000))) == 2
+    assert await bob.wallet.small_coin(Sat(5_000)) is not None
 
 
 async def test_output_that_an_invoice_asked_for_is_not_spent_before_its_consignment_comes(

@@ -255,14 +255,19 @@ class Wallet:
         """Every coin, also those that are reserved or kept apart."""
         return frozenset(_outpoint(coin.outpoint) for coin in self._coins())
 
-    def small_coins(self, max_value_sat: Sat) -> list[OutPoint]:
-        """Confirmed ones that are free to use, worth no more than this; the smallest first."""
-        fit = [
-            (coin.txout.value.to_sat(), _outpoint(coin.outpoint))
-            for coin in self._free_coins()
-            if coin.chain_position.is_confirmed() and coin.txout.value.to_sat() <= max_value_sat
-        ]
-        return [outpoint for _, outpoint in sorted(fit)]
+    async def small_coin(self, max_value_sat: Sat) -> OutPoint | None:
+        """The smallest confirmed coin that is free, if it is worth no more; reserved."""
+        async with self._one_at_a_time:
+            return await _in_thread(lambda: self._small_coin(max_value_sat))
+
+    def _small_coin(self, max_value_sat: Sat) -> OutPoint | None:
+        coins = (c for c in self._free_coins() if c.chain_position.is_confirmed())
+        smallest = min(coins, key=lambda coin: int(coin.txout.value.to_sat()), default=None)
+        if smallest is None or smallest.txout.value.to_sat() > max_value_sat:
+            return None
+        outpoint = _outpoint(smallest.outpoint)
+        self._reserve([outpoint])
+        return outpoint
 
     def reserve(self, outpoints: Iterable[OutPoint]) -> None:
         """They are for one transaction from now on, as the coins of `fund` are."""

@@ -183,7 +183,7 @@ class TokenRoutes:
 
     async def withdraw(self, request: Request) -> Any:
         await Body.read(request, ())
-        return _offer(self._tokens.selling.withdraw(request.path_params["id"]))
+        return _offer(await self._tokens.selling.withdraw(request.path_params["id"]))
 
     async def complete(self, request: Request) -> Any:
         body = await Body.read(request, {"order"}, max_size=_MAX_BODY_SIZE)

@@ -147,6 +147,7 @@ class Receiving:
         async with self._alone:
             seal = script = None
             beneficiary: Beneficiary
+            coin = None
             if blinded:
                 coin = await self.seal_coin()
                 seal = GraphSeal(coin.txid, coin.vout, new_blinding())
@@ -170,13 +171,18 @@ class Receiving:
                 script=None if script is None else script.hex(),
             )
             self._keep(record)
+            if coin is not None:
+                self._wallet.release_coins([coin])  # it is kept apart from now on
         return record
 
     async def seal_coin(self) -> OutPoint:
-        """A coin to put tokens on, at once: a small one, or one that is made for it."""
-        small = self._wallet.small_coins(_SEAL_COIN_MAX_SAT)
-        if small:
-            return small[0]
+        """A coin to put tokens on: a small one, or one that is made for it.
+
+        It is reserved, or nothing would spend it yet; release it when it is kept apart.
+        """
+        small = await self._wallet.small_coin(_SEAL_COIN_MAX_SAT)
+        if small is not None:
+            return small
         script = self._wallet.new_script()
         feerate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
         tx = await self._wallet.send(
@@ -192,7 +198,7 @@ class Receiving:
         Without tokens for us it is refused, unless it is a contract's introduction. Raises
         `RgbFormatError`, `UnknownSchema`, `InvalidConsignment`, `ConsignmentRefused`.
         """
-        consignment = _parsed(data)
+        consignment = await asyncio.to_thread(_parsed, data)
         last = _last_witnesses(consignment)
         validated = await self._stash.check(
             consignment, minimum_depth=self._minimum_depth, unmined=last

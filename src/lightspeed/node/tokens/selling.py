@@ -97,8 +97,7 @@ class Selling:
         """End offers whose time is over."""
         for sale in self.all():
             if sale.state == DealState.OPEN and sale.terms.expires_at <= self._clock():
-                async with self._alone:
-                    self.withdraw(sale.terms.offer_id)
+                await self.withdraw(sale.terms.offer_id)
 
     async def sell(
         self, contract_id: bytes, amount: int, *, price_sat: Sat, valid_seconds: int = 3_600
@@ -140,14 +139,15 @@ class Selling:
         proof = self._stash.consignment(contract_id, [each.token.opout for each in picked])
         return replace(offer, consignment=base64.b64encode(proof.serialize(magic=True)).decode())
 
-    def withdraw(self, offer_id: str) -> Sale:
+    async def withdraw(self, offer_id: str) -> Sale:
         """Raises `NotFound`, and `NodeRefusal` for an offer that is over."""
-        sale = self.get(offer_id)
-        if sale.state != DealState.OPEN:
-            raise NodeRefusal(f"the offer is {sale.state}")
-        ended = replace(sale, state=DealState.CANCELLED)
-        self._store.apply([ended.put])
-        self._wallet.release_coins(offered_outpoints(sale.terms))
+        async with self._alone:
+            sale = self.get(offer_id)
+            if sale.state != DealState.OPEN:
+                raise NodeRefusal(f"the offer is {sale.state}")
+            ended = replace(sale, state=DealState.CANCELLED)
+            self._store.apply([ended.put])
+            self._wallet.release_coins(offered_outpoints(sale.terms))
         return ended
 
     def get(self, offer_id: str) -> Sale:

@@ -74,6 +74,8 @@ class Sending:
         self._alone = alone
         self._safe_depth = safe_depth
         self._clock = clock
+        self._in_hand: set[str] = set()
+        """Transfers that `send` has not posted yet."""
 
     # --- what there is --------------------------------------------------------------------
 
@@ -121,18 +123,15 @@ class Sending:
             self._check_unpaid(invoice)
             sent = await self._made(invoice, contract_id, amount)
         transfer = sent.transfer
-        posted = Posted(
-            consignment=sent.consignment,
-            txid=transfer.tx.txid,
-            vout=1 if isinstance(invoice.beneficiary, WitnessOutput) else None,
-        )
         try:
-            transfer = await self._post(transfer, invoice, posted)
+            transfer = await self._post(sent, invoice)
             if at_once or transfer.endpoint is None:
                 transfer = await self._publish(transfer)
         except (ProxyUnavailable, BroadcastRefused) as error:
             self._fail(transfer, str(error))
             raise
+        finally:
+            self._in_hand.discard(transfer.txid)
         if transfer.state == TransferState.WAITING:
             transfer = await self._word(transfer, patience_seconds)
         return Sent(transfer=transfer, consignment=sent.consignment)
@@ -179,13 +178,20 @@ class Sending:
             created_at=int(self._clock()),
             recipient_id=invoice.recipient_id,
         )
+        self._in_hand.add(transfer.txid)
         self._stash.add(built.coloured.witness, besides=[transfer.put])
         opout = Opout(built.coloured.opid, ASSET_OWNER, 0)
         consignment = self._stash.consignment(contract_id, [opout], named=named)
         return Sent(transfer=transfer, consignment=consignment.serialize(magic=True))
 
-    async def _post(self, transfer: Transfer, invoice: TokenInvoice, posted: Posted) -> Transfer:
+    async def _post(self, sent: Sent, invoice: TokenInvoice) -> Transfer:
         """To the first endpoint that takes it. Raises `ProxyUnavailable` when none does."""
+        transfer = sent.transfer
+        posted = Posted(
+            consignment=sent.consignment,
+            txid=txid_from_hex(transfer.txid),
+            vout=1 if isinstance(invoice.beneficiary, WitnessOutput) else None,
+        )
         failure: ProxyUnavailable | None = None
         for endpoint in invoice.endpoints:
             try:
@@ -220,6 +226,8 @@ class Sending:
     async def look(self) -> None:
         """Go on with whatever is open: ask payees for their word, see that transactions settle."""
         for transfer in self.all():
+            if transfer.txid in self._in_hand:
+                continue
             match transfer.state:
                 case TransferState.WAITING:
                     await self._ask(transfer)
@@ -267,19 +275,25 @@ class Sending:
 
     async def _see(self, transfer: Transfer) -> None:
         tx = transfer.tx
-        info = await self._chain.transaction(tx.txid)
-        if info is None:
+        tip = await self._chain.tip()
+        for txin in tx.inputs:
+            spend = await self._chain.outspend(txin.outpoint)
+            if spend is None or spend.confirmed is None:
+                continue
+            if tip.height - spend.confirmed.height + 1 >= self._safe_depth:
+                if spend.txid == tx.txid:
+                    self._store.apply([transfer.now(TransferState.SETTLED).put])
+                else:
+                    self._fail(transfer, "a coin of it was spent by another transaction")
+            return
+        if await self._chain.transaction(tx.txid) is None:
             try:
                 await self._chain.broadcast(tx)
             except BroadcastRefused as error:
-                _log.warning(
+                _log.info(
                     "a transfer of tokens is not taken",
                     extra={"txid": transfer.txid, "reason": str(error)},
                 )
-        elif info.confirmed is not None:
-            depth = (await self._chain.tip()).height - info.confirmed.height + 1
-            if depth >= self._safe_depth:
-                self._store.apply([transfer.now(TransferState.SETTLED).put])
 
     def _fail(self, transfer: Transfer, reason: str) -> Transfer:
         failed = transfer.now(TransferState.FAILED, reason=reason)

@@ -162,6 +162,7 @@ class Tokens:
                 terms=terms,
             )
             self.stash.issue(genesis)
+            self._wallet.release_coins([coin])  # it is kept apart from now on
         return genesis.contract_id
 
     async def balance(self, contract_id: bytes) -> TokenBalance:
