@@ -64,6 +64,10 @@ class Purse:
     def unspent(self) -> frozenset[OutPoint]:
         return frozenset(outpoint for outpoint, _, _ in self._coins())
 
+    def small_coins(self, max_value_sat: Sat) -> list[OutPoint]:
+        """Confirmed, free to use, and worth no more."""
+        return [o for o, output, safe in self._free() if safe and output.value <= max_value_sat]
+
     async def small_coin(self, max_value_sat: Sat) -> OutPoint | None:
         fit = [(output.value, outpoint) for outpoint, output, safe in self._free() if safe]
         value, outpoint = min(fit, default=(0, None))
