@@ -27,7 +27,7 @@ demo: $(READY) ## a channel, 20,000 paid calls and a unilateral close, on a chai
 test: $(READY) ## all tests
 	@$(PYTEST)
 
-adversary: $(READY) ## known attacks, broken builds, then random games for ADVERSARY_SECONDS (600) in all
+adversary: $(READY) ## known attacks, broken builds, deaths, then random games for ADVERSARY_SECONDS (600) in all
 	@$(BIN)/python tests/adversary_run.py
 
 lint: $(READY) ## style and types
