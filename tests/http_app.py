@@ -1,4 +1,4 @@
-"""A paid API for subprocesses: `uvicorn http_app:app`, with its ledger in LIGHTSPEED_LEDGER."""
+"""A paid API for subprocesses: `uvicorn http_app:app`; LIGHTSPEED_LEDGER, LIGHTSPEED_PRICE."""
 
 import os
 
@@ -17,4 +17,8 @@ async def answer(request: Request) -> JSONResponse:
 
 
 app = Starlette(routes=[Route("/answer", answer, methods=["GET", "POST"])])
-app.add_middleware(LightspeedMiddleware, ledger=os.environ["LIGHTSPEED_LEDGER"], price="1 sat")
+app.add_middleware(
+    LightspeedMiddleware,
+    ledger=os.environ["LIGHTSPEED_LEDGER"],
+    price=os.environ.get("LIGHTSPEED_PRICE", "1 sat"),
+)

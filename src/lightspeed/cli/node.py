@@ -57,6 +57,17 @@ def init(
         ),
     ] = None,
     payer: Annotated[bool, typer.Option(help="Whether it may open books of its own.")] = True,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONTRACT",
+            help="Peers may open channels with tokens of this rgb:... (always with those that the "
+            "node issues itself). May be repeated.",
+        ),
+    ] = None,
+    token_price: Annotated[
+        int, typer.Option(min=0, metavar="MSAT", help="Sell a channel's tokens to its peer; 0: no.")
+    ] = 0,
     to_self_delay: Annotated[
         int, typer.Option(min=1, max=2_016, help="Blocks for which a peer's own money waits.")
     ] = 144,
@@ -95,6 +106,8 @@ def init(
         origins=origins,
         ledger=Path("ledger.sqlite") if origins else None,
         payer_store=Path("payer.sqlite") if payer else None,
+        tokens=tuple(token or ()),
+        sell_price_msat=token_price,
     )
     config = NodeConfig(
         data_dir=data_dir,
