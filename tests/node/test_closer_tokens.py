@@ -240,6 +240,7 @@ async def test_sats_are_not_left_with_the_tokens(tmp_path: Path) -> None:
             assert tokens.world.regtest.output(holding.outpoint).value == 1_000
             await party.wallet.sync()
             assert party.wallet.spendable_sat() == party.wallet.balance().confirmed_sat - 1_000
+            assert party.wallet.apart_sat() == 1_000
 
 
 async def test_secret_that_comes_late_joins_a_claim_that_is_not_mined(tmp_path: Path) -> None:

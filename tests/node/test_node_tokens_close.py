@@ -5,20 +5,12 @@ from pathlib import Path
 import pytest
 
 from lightspeed.node.closing import CloseKind
+from lightspeed.node.reports import balance
 from lightspeed.payment import Scheme
-from node_tokens import SUPPLY, TokenBooks, token_books
+from node_tokens import SUPPLY, over, token_books
 from node_world import RunningNode, eventually
 
 TOKENS, PUSHED = 100_000, 4_000
-
-
-async def over(books: TokenBooks) -> None:
-    """Blocks until both sides have everything for good."""
-    for _ in range(60):
-        if all(running.driver.record.over for running in (books.payer, books.payee)):
-            return
-        await books.mine(1)
-    raise AssertionError([running.driver.record for running in (books.payer, books.payee)])
 
 
 async def holds(running: RunningNode, contract_id: bytes, tokens: int) -> None:
@@ -56,3 +48,20 @@ async def test_forced_close_claims_what_was_redeemed(
         gone = book if scheme is Scheme.SEALS else paid
         await holds(books.payee, books.contract_id, PUSHED + paid)
         await holds(books.payer, books.contract_id, SUPPLY - PUSHED - gone)
+
+
+async def test_sats_beside_tokens_are_no_reserve_for_fees(tmp_path: Path) -> None:
+    """They pay for nothing, whatever the wallet's balance is."""
+    async with token_books(tmp_path, tokens=TOKENS, pushed=PUSHED) as books:
+        await books.payee.node.close_channel(books.payee.channel.channel_id)
+        await over(books)
+        node = books.payee.node
+        await holds(books.payee, books.contract_id, PUSHED)
+        there_sat = node.wallet.balance().confirmed_sat
+        assert node.wallet.apart_sat() == there_sat > 0
+        assert balance(node).beside_tokens_sat == there_sat
+        node.watch._reserve_sat = lambda: there_sat
+        books.world.mine()
+        await eventually(
+            lambda: any("the wallet holds 0 sat" in text for text in node.alarms.texts)
+        )

@@ -210,6 +210,7 @@ def balance(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         [
             ("on chain", f"{sats(found.confirmed_sat)} sat"),
             ("unconfirmed", f"{sats(found.pending_sat)} sat"),
+            ("beside tokens", f"{sats(found.beside_tokens_sat)} sat, which go nowhere alone"),
             ("in channels", f"{found.channels_msat / 1_000:,.3f} sat"),
         ]
     )

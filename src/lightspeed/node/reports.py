@@ -73,6 +73,7 @@ def balance(node: Node) -> BalanceView:
     return BalanceView(
         confirmed_sat=onchain.confirmed_sat,
         pending_sat=onchain.pending_sat,
+        beside_tokens_sat=node.wallet.apart_sat(),
         channels_msat=sum(driver.channel.state.base.holder_msat for driver in live),
     )
 

@@ -52,6 +52,8 @@ class BalanceView:
 
     confirmed_sat: int
     pending_sat: int
+    beside_tokens_sat: int
+    """Of these: on coins that hold tokens, which go nowhere without them."""
     channels_msat: int
 
 

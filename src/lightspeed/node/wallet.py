@@ -119,6 +119,10 @@ class Wallet:
         """What `fund` could use: no reserved coins, no unconfirmed payments of others."""
         return Sat(sum(coin.txout.value.to_sat() for coin in self._free_coins()))
 
+    def apart_sat(self) -> Sat:
+        """Of the balance: on coins that are kept apart, and pay for nothing."""
+        return Sat(sum(coin.txout.value.to_sat() for coin in self._coins() if self._is_apart(coin)))
+
     def new_script(self, *, change: bool = False) -> bytes:
         """A scriptPubKey that was never given out before; `change`: for ourselves alone."""
         keychain = bdk.KeychainKind.INTERNAL if change else bdk.KeychainKind.EXTERNAL

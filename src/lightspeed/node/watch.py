@@ -145,7 +145,8 @@ class Watch:
             return
         self._synced = tip
         self._alarms.report("wallet", None)
-        reserve_sat, there_sat = self._reserve_sat(), self._wallet.balance().confirmed_sat
+        reserve_sat = self._reserve_sat()
+        there_sat = max(0, self._wallet.balance().confirmed_sat - self._wallet.apart_sat())
         missing = there_sat < reserve_sat
         text = f"the wallet holds {there_sat} sat, {reserve_sat} sat may be needed for fees"
         self._alarms.report("reserve", text if missing else None)
