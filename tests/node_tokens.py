@@ -15,7 +15,16 @@ from lightspeed.units import Sat
 from node_books import BookPair
 from node_world import RunningNode, eventually, node_world
 
-__all__ = ["SUPPLY", "TokenBooks", "issued", "open_coloured", "token_books", "tokens_of"]
+__all__ = [
+    "SUPPLY",
+    "TokenBooks",
+    "issued",
+    "open_coloured",
+    "over",
+    "settled",
+    "token_books",
+    "tokens_of",
+]
 
 SUPPLY = 1_000_000
 
@@ -86,6 +95,15 @@ class TokenBooks(BookPair):
     def tokens(self) -> tuple[int, int]:
         """Payer's and payee's, each as it sees it itself."""
         return tokens_of(self.payer)[0], tokens_of(self.payee)[0]
+
+
+async def over(books: TokenBooks) -> None:
+    """Blocks until both sides have everything for good."""
+    for _ in range(60):
+        if all(running.driver.record.over for running in (books.payer, books.payee)):
+            return
+        await books.mine(1)
+    raise AssertionError([running.driver.record for running in (books.payer, books.payee)])
 
 
 @asynccontextmanager

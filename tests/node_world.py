@@ -24,7 +24,7 @@ from lightspeed.node.wallet import Wallet
 from lightspeed.rgb import secret_lock_seal
 from lightspeed.units import Sat
 
-__all__ = ["ORIGIN", "NodeWorld", "RunningNode", "eventually", "node_world"]
+__all__ = ["ORIGIN", "NodeWorld", "RunningNode", "eventually", "node_world", "nodes_on"]
 
 ORIGIN = "https://api.example.com"
 
@@ -203,11 +203,17 @@ class NodeWorld:
 @asynccontextmanager
 async def node_world(folder: Path) -> AsyncIterator[NodeWorld]:
     regtest = Regtest()
-    async with serving(regtest) as url:
-        world = NodeWorld(regtest, url, folder)
-        try:
-            yield world
-        finally:
-            for running in world.nodes:
-                with contextlib.suppress(Exception):
-                    await running.stop()
+    async with serving(regtest) as url, nodes_on(regtest, url, folder) as world:
+        yield world
+
+
+@asynccontextmanager
+async def nodes_on(regtest: Regtest, url: str, folder: Path) -> AsyncIterator[NodeWorld]:
+    """On a chain that is there already; `url` is of its Esplora API."""
+    world = NodeWorld(regtest, url, folder)
+    try:
+        yield world
+    finally:
+        for running in world.nodes:
+            with contextlib.suppress(Exception):
+                await running.stop()

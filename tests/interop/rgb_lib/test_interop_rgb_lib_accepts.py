@@ -8,9 +8,11 @@ import pytest
 
 from lightspeed.bitcoin import OutPoint, txid_from_hex
 from lightspeed.rgb import (
+    ChainNet,
     Destination,
     GraphSeal,
-    secret_seal_text,
+    TokenInvoice,
+    WitnessOutput,
     transfer,
 )
 from lightspeed.units import Sat
@@ -18,7 +20,6 @@ from rgb_lib_world import (
     RgbLibWallet,
     RgbLibWorld,
     named,
-    output_text,
     rgb_lib_world,
     script_of,
 )
@@ -174,8 +175,9 @@ async def test_token_of_rgb_lib_passes_through_our_hands(tmp_path: Path, witness
         coin = world.regtest.fund(OPEN_P2WSH, Sat(50_000)).outpoint(0)
         world.regtest.mine()
         ours = None if witness else GraphSeal(coin.txid, coin.vout, 77)
-        ours_text = secret_seal_text(ours.conceal()) if ours else output_text(OPEN_P2WSH)
-        recipient_id = f"bcrt:{ours_text}"
+        beneficiary = ours.conceal() if ours else WitnessOutput(OPEN_P2WSH)
+        asked = TokenInvoice(beneficiary=beneficiary, chain_net=ChainNet.BITCOIN_REGTEST)
+        recipient_id = asked.recipient_id
         txid = await issuer.pay(recipient_id, asset_id=asset_id, amount=700)
         posted = world.proxy.posted[recipient_id]
         world.judge(posted.consignment)
