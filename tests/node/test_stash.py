@@ -287,9 +287,13 @@ def _signatures(tx: Tx) -> set[bytes]:
 async def test_consignment_shows_no_signature(alice: TokenParty) -> None:
     """Who has it before it is published must not be able to publish it."""
     contract_id = await alice.issue(100)
-    built = await alice.transfer(contract_id, (1, 100), outputs=[TxOut(Sat(1_000), ELSEWHERE)])
-    signed = replace(built.coloured.witness, witness=built.tx)
-    alice.stash.add(signed)
+    built = await alice.builder.transfer(
+        contract_id,
+        [(1, 100)],
+        outputs=[TxOut(Sat(1_000), ELSEWHERE)],
+        feerate_per_kw=FEE_RATE_FLOOR,
+    )
+    alice.stash.add(replace(built.coloured.witness, witness=built.tx))
     data = alice.stash.consignment(contract_id, [built.coloured.on_output(1)[0].opout]).serialize()
     assert _signatures(built.tx)
     assert not any(signature in data for signature in _signatures(built.tx))

@@ -265,6 +265,7 @@ async def test_background_leaves_a_transfer_alone_that_is_being_posted(
         await alice.tokens.look()
         await asyncio.sleep(0)
     assert (await sending).transfer.state == "waiting"
+    assert (await alice.tokens.balance(contract_id)).reserved == 1_000
 
 
 async def test_coin_of_a_seal_is_not_taken_by_a_payment_meanwhile(
