@@ -1,4 +1,4 @@
-"""Requests to HTTP servers: one session, opened at the first and closed once; bounded answers."""
+"""Requests to HTTP servers: sessions are opened when needed and closed once; bounded answers."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -30,7 +30,7 @@ class HttpClient:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._headers = headers
         self._max_answer_size = max_answer_size
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,9 +44,22 @@ class HttpClient:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    def _session(self, method: str) -> aiohttp.ClientSession:
+        """Connections are kept for GET only, which aiohttp repeats when a server has just closed
+        one: of anything else nobody would know whether it arrived.
+        """
+        kept = method == "GET"
+        if kept not in self._sessions:
+            self._sessions[kept] = aiohttp.ClientSession(
+                timeout=self._timeout,
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(force_close=not kept),
+            )
+        return self._sessions[kept]
 
     async def _fetch(
         self, method: str, url: str, *, redirects: bool = False, **body: Any
@@ -54,11 +67,9 @@ class HttpClient:
         """Status and content. `body` as aiohttp takes it. Without `redirects` one is an answer,
         so that nothing goes where it was not meant for. Raises `NoAnswer`.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         content = b""
         try:
-            async with self._session.request(
+            async with self._session(method).request(
                 method, url, allow_redirects=redirects, **body
             ) as response:
                 while len(content) <= self._max_answer_size and not response.content.at_eof():
