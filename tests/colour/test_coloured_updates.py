@@ -14,7 +14,7 @@ from colour_pair import (
     open_coloured_pair,
     state_of,
 )
-from lightspeed.channel import ChannelClosed, ChannelRefusal, ChannelViolation, Side
+from lightspeed.channel import ChannelClosed, ChannelRefusal, ChannelView, ChannelViolation, Side
 from lightspeed.colour import (
     MAX_ALLOCATIONS,
     AskRefused,
@@ -252,6 +252,70 @@ def test_offer_is_given_back_unless_the_trade_crosses(coloured: ColouredPair) ->
     coloured.extend(seller, colouring_of(seller).offer_tokens(60, 1))
     coloured.pair.settle()
     assert coloured.trade_of(buyer).tokens == 60
+
+
+def test_trade_that_crosses_a_withdrawal_survives_a_lost_connection(coloured: ColouredPair) -> None:
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 100, 5_000)
+    propose(buyer, coloured.trade_of(buyer))
+    coloured.extend(seller, colouring_of(seller).withdraw_offer())
+    coloured.pair.settle()
+    reconnect(coloured)  # nothing was signed: the trade is said again
+    commit(coloured, buyer)
+    assert coloured.tokens() == (500, 500)
+
+
+def test_seller_cannot_sell_more_than_it_has(coloured: ColouredPair) -> None:
+    buyer = coloured.fundee
+    coloured.extend(buyer, colouring_of(buyer).ask_for(1_000))
+    channel_id = channel_of(buyer).channel_id
+    hear(buyer, RgbOffer(channel_id=channel_id, offer=1, tokens=601, price_msat=1))
+    with pytest.raises(ChannelRefusal, match="do not cover"):
+        propose(buyer, coloured.trade_of(buyer))
+
+
+def test_what_the_next_commitment_may_not_have_is_not_offered(coloured: ColouredPair) -> None:
+    """The buyer can take an offer before it has signed for the seller's own deposit."""
+    buyer, seller = coloured.fundee, coloured.funder
+    token = coloured.put_on_funding(50)
+    coloured.extend(seller, colouring_of(seller).send_deposit([token], b"history"))
+    coloured.extend(buyer, colouring_of(buyer).admit([token]))
+    coloured.pair.settle()
+    for update in next_deposits(channel_of(seller)):
+        propose(seller, update)
+    coloured.extend(buyer, colouring_of(buyer).ask_for(650))
+    coloured.pair.settle()
+    with pytest.raises(ChannelRefusal, match="cannot be offered"):
+        coloured.extend(seller, colouring_of(seller).offer_tokens(601, 1))
+    commit(coloured, seller)
+    coloured.extend(seller, colouring_of(seller).offer_tokens(650, 1))
+
+
+def test_own_updates_leave_what_is_on_offer(coloured: ColouredPair) -> None:
+    """A book in tokens, say: here its sheet alone."""
+    buyer, seller = coloured.fundee, coloured.funder
+    coloured.agree(buyer, 500, 5_000)
+    colouring, state = colouring_of(seller), state_of(seller)
+    channel = channel_of(seller)
+    view = ChannelView(
+        config=channel.state.config,
+        signer=channel.signer,
+        base=channel.state.base,
+        shutting_down=False,
+    )
+
+    def check(tokens: int, *, careful: bool = True, taken: int = 0) -> None:
+        content = replace(content_of(seller), holder_traded=taken)
+        sheet = replace(channel.state.base, holder_tokens=tokens, extensions={"rgb": content})
+        colouring.check_sheet(
+            view, state, sheet, Side.HOLDER, extension_weight=172, careful=careful
+        )
+
+    check(500)
+    check(499, careful=False)  # nothing of ours: the buyer's own trade
+    check(0, taken=1)
+    with pytest.raises(ChannelViolation, match="on offer"):
+        check(499)
 
 
 def test_no_trade_after_shutdown_of_its_sender(coloured: ColouredPair) -> None:

@@ -192,7 +192,7 @@ class Colouring:
         update: Message,
     ) -> None:
         assert isinstance(update, ColourUpdate)
-        updates.check(view, state, content, sender, update)
+        updates.check(view, state, sender, update)
 
     def check_sheet(
         self,

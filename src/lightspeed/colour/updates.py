@@ -31,44 +31,31 @@ __all__ = ["ColourUpdate", "apply", "check", "check_reserved", "committed", "off
 ColourUpdate = RgbTrade | RgbDeposit
 
 
-def check(
-    view: ChannelView,
-    state: ColourState,
-    content: ColourContent,
-    sender: Side,
-    update: ColourUpdate,
-) -> None:
-    """`content` has everything that is pending applied. Raises `ChannelViolation`."""
+def check(view: ChannelView, state: ColourState, sender: Side, update: ColourUpdate) -> None:
+    """Is it what both sides agreed on? That it comes once is for `apply`.
+
+    Raises `ChannelViolation`.
+    """
     match update:
         case RgbTrade():
-            _check_trade(view, state, content, sender, update)
+            _check_trade(view, state, sender, update)
         case RgbDeposit():
-            _check_deposit(state, content, sender, update)
+            _check_deposit(state, sender, update)
         case _:
             assert_never(update)
 
 
-def _check_trade(
-    view: ChannelView,
-    state: ColourState,
-    content: ColourContent,
-    sender: Side,
-    trade: RgbTrade,
-) -> None:
+def _check_trade(view: ChannelView, state: ColourState, sender: Side, trade: RgbTrade) -> None:
     seller = sender.other
     if offer_of(trade) != state.offer(seller):
         raise ChannelViolation(f"offer {trade.offer} does not stand, or says something else")
-    if trade.offer <= content.traded(seller):
-        raise ChannelViolation(f"offer {trade.offer} was taken already")
     # After its shutdown it may hold our signature for a closing transaction.
     ended = view.shutting_down if sender is Side.HOLDER else view.counterparty_shut_down
     if ended:
         raise ChannelViolation("rgb_trade after shutdown")
 
 
-def _check_deposit(
-    state: ColourState, content: ColourContent, sender: Side, deposit: RgbDeposit
-) -> None:
+def _check_deposit(state: ColourState, sender: Side, deposit: RgbDeposit) -> None:
     token = TokenInput(deposit.opout, deposit.amount)
     if sender is Side.HOLDER:
         known = token in state.deposits and token.opout in state.granted
@@ -76,7 +63,6 @@ def _check_deposit(
         known = token in state.admitted
     if not known:
         raise ChannelViolation(f"a deposit of {token.opout} that was not admitted")
-    _check_room(content, token)
 
 
 def _check_room(content: ColourContent, token: TokenInput) -> None:
