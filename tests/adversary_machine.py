@@ -236,6 +236,7 @@ class Machine:
             tokens=(contract_id_text(contract_id),),
             max_exposure_tokens=max_exposure,
             settle_at_tokens=self.settle_at_sat,
+            sell_price_msat=1_000,
         )
         self.config = replace(self.config, lightspeed=lightspeed)
 

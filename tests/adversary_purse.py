@@ -61,6 +61,10 @@ class Purse:
     def spendable_sat(self) -> Sat:
         return Sat(sum(output.value for _, output, confirmed in self._free() if confirmed))
 
+    def apart_sat(self) -> Sat:
+        coins = [coin for coin in self._coins() if self._is_apart(*coin[:2])]
+        return Sat(sum(output.value for _, output, _ in coins))
+
     def unspent(self) -> frozenset[OutPoint]:
         return frozenset(outpoint for outpoint, _, _ in self._coins())
 
@@ -79,9 +83,11 @@ class Purse:
     def _free(self) -> Iterator[tuple[OutPoint, TxOut, bool]]:
         """Not reserved, not kept apart."""
         for outpoint, output, confirmed in self._coins():
-            apart = self.kept_apart is not None and self.kept_apart(outpoint, output.script)
-            if outpoint not in self._reserved and not apart:
+            if outpoint not in self._reserved and not self._is_apart(outpoint, output):
                 yield outpoint, output, confirmed
+
+    def _is_apart(self, outpoint: OutPoint, output: TxOut) -> bool:
+        return self.kept_apart is not None and self.kept_apart(outpoint, output.script)
 
     def new_script(self, *, change: bool = False) -> bytes:
         number = len(self._keys).to_bytes(4, "big")

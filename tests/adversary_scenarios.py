@@ -5,14 +5,17 @@ on until the honest nodes have seen the end, while the thief takes whatever it c
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 from adversary_law import Account, check_all
 from adversary_world import D, World, world_of
 from lightspeed.bitcoin import FeeRate, Tx, TxIn, TxOut, p2wpkh, sha256
 from lightspeed.channel import Effect, Phase
 from lightspeed.channel.channel import Channel
+from lightspeed.ledger import LedgerUnavailable
 from lightspeed.lsf import (
     LsfClose,
     LsfSettle,
@@ -699,3 +702,23 @@ async def ledger_restored_from_a_backup(world: World) -> None:
     for unit in range(9, 21):
         await world.present(secret, unit)
     await world.force_close(world.payer)
+
+
+@scenario(Party.PAYER)
+async def ledger_is_down_when_the_channel_closes(world: World) -> None:
+    """The node knows of three locks, and nine were paid: what it made now would leave out six."""
+    secret = await opened(world, locks=12, chain_length=1, lock_sat=20_000, window=2)
+    await paid(world, secret, 3)
+    world.now += 3_600
+    await world.look()
+    await paid(world, secret, 6)
+
+    async def down(*_: Any, **__: Any) -> Any:
+        raise LedgerUnavailable("down")
+
+    with ExitStack() as stack:
+        for name in ("fence", "status", "completed_secrets", "extend_lease"):
+            stack.enter_context(mock.patch.object(world.payee.ledger, name, down))
+        await thief_publishes(world, age=0)
+        await world.mine(6)
+    await world.mine()

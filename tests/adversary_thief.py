@@ -49,6 +49,7 @@ class Thief:
     loot: dict[int, ChannelState] = field(default_factory=dict)
     preimages: dict[bytes, bytes] = field(default_factory=dict)
     taken: list[Tx] = field(default_factory=list)
+    _channel: Channel | None = None
     own_secrets: dict[bytes, dict[int, bytes]] = field(default_factory=dict)
     """Book id -> lock -> secret: all of those that it made itself."""
     proofs: list[WitnessBundle] = field(default_factory=list)
@@ -67,6 +68,7 @@ class Thief:
     def channel(self, number: int) -> Channel:
         """As it was when commitment `number` was the latest."""
         latest = self._channel
+        assert latest is not None
         return Channel(self.loot[number], signer=latest.signer, extensions=latest.extensions)
 
     def commitment(self, number: int) -> Tx:
@@ -81,6 +83,8 @@ class Thief:
     # --- the chain ------------------------------------------------------------------------
     def rob(self) -> list[Tx]:
         """Tries everything once; what the mempool took."""
+        if self._channel is None:
+            return []
         funding = self._channel.state.config.funding_outpoint
         spend = self.machine.regtest.outspend(funding)
         if spend is None or spend.confirmed is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from adversary_machine import Machine
 from adversary_record import BookUse
-from adversary_token_world import SUPPLY, TokenWorld
+from adversary_token_world import SUPPLY, WALLET_TOKENS, TokenWorld
 from adversary_world import Lost
 from lightspeed.channel import identify
 from lightspeed.channel.commitment import is_commitment
@@ -49,11 +49,10 @@ def check_tokens(world: TokenWorld) -> list[TokenAccount]:
     for account in accounts:
         account.check()
     burnt = SUPPLY - sum(account.provable for account in accounts)
-    unproved = sum(
+    if world.cheat is None and burnt > sum(
         use.terms.locks * use.terms.lock_amount - use.secured_value
         for use in _claimed_books(world, world.payer)
-    )
-    if world.cheat is None and burnt > unproved:
+    ):
         raise Lost(f"{burnt} tokens are burnt, or left somewhere")
     return accounts
 
@@ -62,10 +61,11 @@ def _account_of(world: TokenWorld, machine: Machine) -> TokenAccount:
     books = world.record.books
     bought = world.traded(machine).tokens
     if machine.party is Party.PAYEE:
-        owed = world.pushed_tokens + bought + sum(use.served_value for use in books.values())
+        owed = WALLET_TOKENS + world.pushed_tokens + bought
+        owed += sum(use.served_value for use in books.values())
         tolerated = _unenforced(machine, books)
     else:
-        owed = SUPPLY - world.pushed_tokens + bought
+        owed = SUPPLY - WALLET_TOKENS - world.pushed_tokens + bought
         owed -= sum(use.presented_value for use in books.values())
         tolerated = sum(
             use.terms.locks * use.terms.lock_amount - use.presented_value

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adversary_machine import Machine
-from adversary_world import FUNDING_SAT, PUSH_SAT, World
+from adversary_world import COIN_SAT, FUNDING_SAT, PUSH_SAT, World
 from lightspeed.bitcoin import OutPoint
 from lightspeed.channel import Side, identify
 from lightspeed.channel.commitment import is_commitment
-from lightspeed.colour import ColourContent, Colouring, ColourTerms, RgbTrade
+from lightspeed.colour import ColourContent, Colouring, ColourState, ColourTerms, RgbTrade
 from lightspeed.lsf import Party
 from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.payment import SecretBook
 from lightspeed.rgb import (
+    ASSET_OWNER,
     AssetSpec,
     ChainNet,
     Consignment,
@@ -30,12 +31,18 @@ from lightspeed.rgb import (
 from lightspeed.units import Sat
 from payment_books import with_garbage
 
-__all__ = ["CHANNEL_TOKENS", "PUSHED_TOKENS", "SUPPLY", "TokenWorld"]
+__all__ = ["CHANNEL_TOKENS", "PUSHED_TOKENS", "SUPPLY", "WALLET_TOKENS", "TokenWorld"]
 
 SUPPLY = 2_500_000
 CHANNEL_TOKENS, PUSHED_TOKENS = 1_900_000, 10_000
 MAX_EXPOSURE_TOKENS = 100_000
+WALLET_TOKENS = 50_000
+"""On a coin of each wallet that is tempting to pay a fee with: the smallest of those that suffice.
+"""
 _ISSUED_ON_SAT = Sat(1_000)
+_TEMPTING_SAT = Sat(COIN_SAT - 1)
+_GIFT = 2
+"""Which of the allocations at issue is the payee's."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,17 @@ class Gain:
 
 @dataclass
 class TokenWorld(World):
-    """The payer issued the tokens, and brings most of them into the channel."""
+    """The payer issued the tokens, and brings most of them into the channel. Both have some on a
+    coin that is worth enough sats to be mistaken for one.
+    """
 
     genesis: Genesis = field(init=False)
     channel_tokens: int = CHANNEL_TOKENS
     pushed_tokens: int = PUSHED_TOKENS
     trades: list[Trade] = field(default_factory=list)
     """That were tried, in the order of each seller's offers."""
+    never_opened: bool = False
+    """It came to no channel: there is nothing more to judge."""
 
     @property
     def asset(self) -> bytes:
@@ -73,17 +84,31 @@ class TokenWorld(World):
 
     # --- the beginning --------------------------------------------------------------------
     async def prepare(self, *, funding_sat: int = FUNDING_SAT, push_sat: int = PUSH_SAT) -> None:
-        coin = self.regtest.fund(self.payer.purse.new_script(), _ISSUED_ON_SAT).outpoint(0)
-        self.genesis = issue(
-            spec=AssetSpec(ticker="CALL", name="Calls"),
-            chain_net=ChainNet.BITCOIN_REGTEST,
-            timestamp=1_700_000_000,
-            allocations=[(GenesisSeal(coin.txid, coin.vout, 1), SUPPLY)],
-        )
+        self.genesis = self.issued()
         for machine in self.machines:
             machine.know_tokens(self.asset, max_exposure=MAX_EXPOSURE_TOKENS)
         await super().prepare(funding_sat=funding_sat, push_sat=push_sat)
         self.payer.node.stash.issue(self.genesis)
+        gift = Opout(self.asset, ASSET_OWNER, _GIFT)
+        self.payee.node.stash.take(History(self.genesis).consignment([gift]), [gift])
+
+    def issued(self, *, chain_net: ChainNet = ChainNet.BITCOIN_REGTEST) -> Genesis:
+        """A contract on three coins, the last of them the payee's."""
+        coins = [
+            (self.payer, _ISSUED_ON_SAT, SUPPLY - 2 * WALLET_TOKENS),
+            (self.payer, _TEMPTING_SAT, WALLET_TOKENS),
+            (self.payee, _TEMPTING_SAT, WALLET_TOKENS),
+        ]
+        allocations = []
+        for number, (machine, sat, tokens) in enumerate(coins):
+            coin = self.regtest.fund(machine.purse.new_script(), sat).outpoint(0)
+            allocations.append((GenesisSeal(coin.txid, coin.vout, number), tokens))
+        return issue(
+            spec=AssetSpec(ticker="CALL", name="Calls"),
+            chain_net=chain_net,
+            timestamp=1_700_000_000,
+            allocations=allocations,
+        )
 
     def _opening(self) -> Coroutine[Any, Any, Any]:
         return self.payer.node.open_channel(
@@ -151,21 +176,19 @@ class TokenWorld(World):
         return scripts is None or output.script in scripts
 
     # --- trades in the channel ------------------------------------------------------------
-    async def buy(self, buyer: Machine, tokens: int, price_msat: int) -> bool:
-        """An ask, an offer, and the update; all delivered. False if it did not come to that."""
+    async def buy(self, buyer: Machine, tokens: int) -> bool:
+        """An ask, the offer of the seller's node, and the update; not yet delivered. False if it
+        did not come to that.
+        """
         seller = self.other(buyer)
-        if not buyer.has_channel or not seller.has_channel:
-            return False
         if not await self._extend(buyer, lambda colouring: colouring.ask_for(tokens)):
             return False
         await self.quiet()
-        offered = await self._extend(
-            seller, lambda colouring: colouring.offer_tokens(tokens, price_msat)
-        )
-        await self.quiet()
-        if not offered or not buyer.has_channel:
+        if not buyer.has_channel:
             return False
-        offer = buyer.channel.state.extension_states["rgb"].counterparty_offer  # type: ignore[attr-defined]
+        state = buyer.channel.state.extension_states["rgb"]
+        assert isinstance(state, ColourState)
+        offer = state.counterparty_offer
         if offer is None:
             return False
         trade = RgbTrade(
@@ -206,12 +229,12 @@ class TokenWorld(World):
         return await self.act(machine, lambda channel: channel.extend("rgb", wish(colouring)))
 
     # --- false books ----------------------------------------------------------------------
-    async def open_false_book(self, locks: Iterable[int], **terms: Any) -> SecretBook | None:
+    async def open_false_book(self, garbage: Iterable[int], **terms: Any) -> SecretBook | None:
         """A payer's thief: the seals of these locks are not those of their secrets."""
         real = SecretBook.create
 
         def false_book(**given: Any) -> SecretBook:
-            return with_garbage(real(**given), *locks)
+            return with_garbage(real(**given), *garbage)
 
         SecretBook.create = false_book  # type: ignore[method-assign, assignment]
         try:

@@ -18,6 +18,7 @@ __all__ = [
     "ChannelClosed",
     "ChannelFailed",
     "ChannelUsable",
+    "ClosingOffered",
     "Effect",
     "Event",
     "FundingRequired",
@@ -131,6 +132,16 @@ class ChannelClosed:
     """When it moves tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClosingOffered:
+    """Our signature for a closing transaction that moves tokens goes to the counterparty.
+
+    From then on it may be published, and not a word said of it: its witness is stored before.
+    """
+
+    coloured: Coloured
+
+
 Event: TypeAlias = (
     FundingRequired
     | ChannelUsable
@@ -140,6 +151,7 @@ Event: TypeAlias = (
     | ChannelFailed
     | PeerIsAhead
     | ChannelClosed
+    | ClosingOffered
 )
 
 

@@ -18,7 +18,7 @@ from lightspeed.bitcoin import (
 from lightspeed.channel.build import commitment_terms, modifiers
 from lightspeed.channel.closing import ClosingFeeTooHigh, ClosingShare, closing_transaction
 from lightspeed.channel.commitment import commitment_digest
-from lightspeed.channel.effects import Broadcast, ChannelClosed
+from lightspeed.channel.effects import Broadcast, ChannelClosed, ClosingOffered
 from lightspeed.channel.errors import ChannelRefusal, ChannelViolation
 from lightspeed.channel.funding import funding_witness
 from lightspeed.channel.phases import Link, Phase
@@ -190,14 +190,16 @@ def closing_coloured(turn: Turn, tx: Tx) -> Coloured | None:
 
 
 def _send_closing_signed(turn: Turn, fee: Sat, fee_range: FeeRange | None) -> ClosingSigned:
-    digest = _closing(turn, fee).digest
+    closing = _closing(turn, fee)
     message = ClosingSigned(
         channel_id=turn.channel_id,
         fee_satoshis=fee,
-        signature=turn.signer.ecdsa(turn.signer.secrets.funding, digest),
+        signature=turn.signer.ecdsa(turn.signer.secrets.funding, closing.digest),
         fee_range=fee_range,
     )
     turn.update_session(closing_sent=message)
+    if closing.coloured is not None:
+        turn.notify(ClosingOffered(closing.coloured))
     turn.send(message)
     return message
 

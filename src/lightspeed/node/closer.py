@@ -80,7 +80,7 @@ class Closer:
 
         `preimages` by payment hash; `lock_secrets`: book id -> lock -> secret, what was paid
         (and for the payer of scheme seals all). `may_grow`: there may be secrets that are not
-        known yet, and a claim of tokens waits for them while it can.
+        known yet: a claim of tokens waits for them while it can, and so does a settlement.
         Raises `ChainUnavailable`, `StoreUnavailable`, `WalletUnavailable`: call again.
         """
         tip = await self._chain.tip()
@@ -89,7 +89,7 @@ class Closer:
             return await self._unspent(channel, tip)
         close = await self._look(channel, tip, spend, preimages, lock_secrets)
         await self._publish_commitment(close)
-        await self._publish(close)
+        await self._publish(close, may_grow=may_grow)
         await self._sweep(close, may_grow=may_grow)
         progress = progress_of(close, safe_depth=self._safe_depth)
         if progress.state is CloseState.DONE:
@@ -189,13 +189,15 @@ class Closer:
             in_mempool=False,
         )
 
-    async def _publish(self, close: ClosingChannel) -> None:
+    async def _publish(self, close: ClosingChannel, *, may_grow: bool) -> None:
         for remedy in close.mature():
             if not isinstance(remedy, Publication):
                 continue
             tx = remedy.tx
             own = close.own.get(tx.txid)
             if own is None:
+                if may_grow and may_wait(close.channel, remedy, tip_height=close.tip.height):
+                    continue
                 self._keep(close, remedy.history)
                 fee = close.observation.fee_sat(tx) or Sat(0)
                 own = _complete(tx, remedy.purpose, fee, close.tip.height)

@@ -15,6 +15,7 @@ from lightspeed.channel import (
     ChannelClosed,
     ChannelFailed,
     ChannelUsable,
+    ClosingOffered,
     HtlcFailed,
     HtlcFulfilled,
     HtlcReceived,
@@ -449,7 +450,7 @@ class Node:
 
     # --- channels (ChannelListener) -------------------------------------------------------
     def records(self, driver: ChannelDriver, event: object) -> Sequence[Put]:
-        if isinstance(event, ChannelClosed | Broadcast):
+        if isinstance(event, ChannelClosed | ClosingOffered | Broadcast):
             self._keep_proof(driver, event.coloured)
         if isinstance(event, ChannelClosed):
             return (Put(CLOSING_TX_TABLE, driver.channel.channel_id, event.tx.serialize()),)

@@ -9,7 +9,8 @@ from lightspeed.node.closing import CloseProgress, Waiting
 
 __all__ = ["may_wait", "overdue"]
 
-_CHILDREN = frozenset({"micropayments", "settlement"})
+_SETTLEMENT = "settlement"
+_CHILDREN = frozenset({"micropayments", _SETTLEMENT})
 _CLAIM = "claim"
 _PENALTIES = frozenset({"penalty", "LSF penalty"})
 
@@ -52,7 +53,16 @@ def _refund_delay_blocks(channel: Channel) -> int:
 
 
 def may_wait(channel: Channel, remedy: Remedy, *, tip_height: int) -> bool:
-    """A claim of tokens, for half of its window: once made, no secret can be added to it."""
-    if not isinstance(remedy, Sweep) or remedy.purpose != _CLAIM or not remedy.spend.tokens:
+    """For half of its window: what no secret can be added to once it is made.
+
+    A claim of tokens, and the settlement transaction of a ladder, which pays up to one lock.
+    """
+    window_blocks = _refund_delay_blocks(channel)
+    if isinstance(remedy, Sweep):
+        if remedy.purpose != _CLAIM or not remedy.spend.tokens:
+            return False
+    elif remedy.purpose != _SETTLEMENT:
         return False
-    return tip_height < remedy.mature_height + _refund_delay_blocks(channel) // 2
+    else:
+        window_blocks -= remedy.tx.inputs[0].sequence  # d, of the same window
+    return tip_height < remedy.mature_height + window_blocks // 2
