@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lightspeed.channel import ChannelViolation, Phase, Side
+from lightspeed.channel import ChannelRefusal, ChannelViolation, Phase, Side
 from lightspeed.colour import ColourTerms, colour_parameters, with_allocations
 from lightspeed.lsf import Party
 from lightspeed.node import token_openings
@@ -43,13 +43,14 @@ async def attempt(
     contract_id: bytes,
     *,
     tokens: int = 100_000,
+    push_sat: int = 100_000,
     party: Party | None = Party.PAYER,
 ) -> None:
     await opener.connect(accepter)
     await opener.node.open_channel(
         accepter.node_id,
         funding_sat=Sat(1_000_000),
-        push_sat=Sat(100_000),
+        push_sat=Sat(push_sat),
         party=party,
         tokens=ColourTerms(contract_id=contract_id, tokens=tokens),
     )
@@ -123,6 +124,40 @@ async def test_what_the_opener_has_not_got_is_told_before_a_word_is_said(tmp_pat
         ordinary = await world.start("ordinary")
         with pytest.raises(PeerLacksLightspeed, match="tokens"):
             await attempt(opener, ordinary, contract_id, party=None)
+
+
+async def test_an_opening_that_its_opener_gives_up_takes_no_place_of_the_next(
+    tmp_path: Path,
+) -> None:
+    """A peer opens one channel with tokens at a time."""
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        with pytest.raises(ChannelRefusal, match="own output would be 0 sat"):
+            await attempt(opener, accepter, contract_id, push_sat=0)
+        assert await free_tokens(opener, contract_id) == SUPPLY
+        await attempt(opener, accepter, contract_id)
+
+
+async def test_one_history_of_a_peer_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        begun, held = asyncio.Event(), asyncio.Event()
+        fund = type(opener.node._token_openings).fund
+
+        async def slow(*given: Any, **named: Any) -> Any:
+            begun.set()
+            await held.wait()
+            return await fund(*given, **named)
+
+        monkeypatch.setattr(type(opener.node._token_openings), "fund", slow)
+        first = asyncio.create_task(attempt(opener, accepter, contract_id, tokens=10))
+        await begun.wait()
+        with pytest.raises(OpeningRefused, match="try again later"):
+            await attempt(opener, accepter, contract_id, tokens=10)
+        held.set()
+        await first
 
 
 async def test_a_history_that_is_not_deep_enough_is_refused_and_the_tokens_are_free_again(

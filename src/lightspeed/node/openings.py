@@ -42,7 +42,7 @@ from lightspeed.colour import (
     consignment_messages,
     offered_terms,
 )
-from lightspeed.errors import StoreError
+from lightspeed.errors import LightspeedError, StoreError
 from lightspeed.lsf import LightspeedFunding, Party, offered_party
 from lightspeed.node.config import NodeConfig, not_configured
 from lightspeed.node.driver import ChannelDriver, publish
@@ -189,6 +189,12 @@ class Openings:
                 raise
         except PeerDisconnected as error:
             raise OpeningRefused(str(error)) from None
+        except LightspeedError:
+            # Or the peer would keep a place for it.
+            over = ErrorMessage(channel_id=opening.temporary_channel_id, data=b"given up")
+            with contextlib.suppress(PeerDisconnected):
+                await peer.send(over)
+            raise
         finally:
             self._forget(pending)
         self._wallet.note_broadcast(tx)
