@@ -33,10 +33,11 @@ def _snapshot(regtest: Regtest) -> tuple[Any, ...]:
 
 
 def test_mining_110_blocks_takes_well_below_a_second() -> None:
-    start = time.perf_counter()
+    """Of the processor's time: others may be busy too."""
+    start = time.process_time()
     regtest = Regtest(initial_blocks=110)
     assert regtest.height == 110
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_same_steps_make_the_same_chain() -> None:
@@ -47,9 +48,9 @@ def test_block_with_20_000_outputs_connects(regtest: Regtest, purse: Any) -> Non
     coins = [purse.coin(2_000_000) for _ in range(10)]
     for coin in coins:
         regtest.broadcast(purse.spend(coin, outputs=2_000, fee=100_000))
-    start = time.perf_counter()
+    start = time.process_time()
     regtest.mine()
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert sum(len(tx.outputs) for tx in regtest.index.block(regtest.height).transactions) > 20_000
     assert len(regtest.mempool) == 0
 

@@ -171,7 +171,7 @@ async def test_half_of_a_window_without_the_transaction_is_told(
         secret = await pair.open_book(refund_delay_blocks=20)
         await pair.ledger.redeem(secret.credential(1, 10))
 
-        async def nothing(*_: object) -> None:
+        async def nothing(*_: object, **__: object) -> None:
             pass
 
         monkeypatch.setattr(pair.payee.node.watch._closer, step, nothing)
