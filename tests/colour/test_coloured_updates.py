@@ -490,7 +490,8 @@ def test_consignments_come_in_order_and_bounded(coloured: ColouredPair) -> None:
     node = coloured.funder
     data = bytes(2 * MAX_CONSIGNMENT_BYTES_PER_MESSAGE) + b"end"
     first, second, third = consignment_messages(channel_of(node).channel_id, data)
-    for wrong in (second, replace(first, total=(16 << 20) + 1), replace(first, data=b"")):
+    small = replace(first, data=first.data[1:])
+    for wrong in (second, replace(first, total=(16 << 20) + 1), replace(first, data=b""), small):
         with pytest.raises(ChannelViolation):
             hear(node, wrong)
     hear(node, first)

@@ -41,8 +41,10 @@ class ConsignmentCollector:
         if message.total != self.total or message.offset != self.size:
             raise ChannelViolation("the pieces of a consignment do not follow each other")
         size = self.size + len(message.data)
-        if not message.data or size > self.total:
-            raise ChannelViolation("a piece of a consignment that is empty or too long")
+        full = len(message.data) == MAX_CONSIGNMENT_BYTES_PER_MESSAGE
+        if not message.data or size > self.total or not (full or size == self.total):
+            # Many small ones would cost us the square of their number.
+            raise ChannelViolation("a piece of a consignment that does not have its size")
         return replace(self, chunks=(*self.chunks, message.data), size=size)
 
 

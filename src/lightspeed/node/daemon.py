@@ -50,7 +50,7 @@ from lightspeed.node.invoices import Invoices
 from lightspeed.node.keys import NodeKeys
 from lightspeed.node.metrics import Metrics
 from lightspeed.node.old_copy import doubt
-from lightspeed.node.openings import OPENING_MESSAGES, Openings
+from lightspeed.node.openings import Openings
 from lightspeed.node.payments import Payments
 from lightspeed.node.peers import Peers, peer_settings
 from lightspeed.node.records import (
@@ -388,7 +388,7 @@ class Node:
                 _log.warning(
                     "peer warns", extra={"peer": peer.node_id.data.hex(), "text": message.text}
                 )
-            case _ if isinstance(message, OPENING_MESSAGES):
+            case _ if self._openings.concerns(peer, message):
                 await self._openings.receive(peer, message)
             case _:
                 await self._on_channel_message(peer, message)

@@ -71,11 +71,11 @@ from lightspeed.wire import (
 )
 from lightspeed.wire.peer import Peer, PeerDisconnected
 
-__all__ = ["OPENING_MESSAGES", "Adopt", "Openings"]
+__all__ = ["Adopt", "Openings"]
 
 _log = logging.getLogger(__name__)
 
-OPENING_MESSAGES = (OpenChannel, AcceptChannel, RgbConsignment, FundingCreated, FundingSigned)
+_OPENING_MESSAGES = (OpenChannel, AcceptChannel, FundingCreated, FundingSigned)
 
 _TOKENS_TIMEOUT_SECONDS = 600.0
 """For funding_signed of a channel with tokens: the peer validates their history first."""
@@ -264,8 +264,14 @@ class Openings:
         return signer, index
 
     # --- messages -------------------------------------------------------------------------
+    def concerns(self, peer: Peer, message: Message) -> bool:
+        """Is it for `receive`?"""
+        if isinstance(message, RgbConsignment):
+            return (peer.node_id.data, message.channel_id) in self._pending
+        return isinstance(message, _OPENING_MESSAGES)
+
     async def receive(self, peer: Peer, message: Message) -> None:
-        """One of `OPENING_MESSAGES`. What is wrong with it is answered with an `error`."""
+        """What is wrong with it is answered with an `error`."""
         channel_id = opening_id_of(message)
         try:
             match message:
