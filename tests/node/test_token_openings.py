@@ -211,6 +211,23 @@ async def test_tokens_that_are_not_on_the_funding_output_are_no_tokens(
         assert not accepter.node.stash.contracts
 
 
+async def test_funding_output_that_was_not_agreed_is_refused_before_a_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        brings = opener.node._token_openings._builder
+
+        async def less(*given: Any, outputs: Any, **named: Any) -> Any:
+            outputs = [replace(outputs[0], value=outputs[0].value - 1)]
+            return await type(brings).transfer(brings, *given, outputs=outputs, **named)
+
+        monkeypatch.setattr(brings, "transfer", less)
+        with pytest.raises(OpeningRefused, match="another one than was agreed"):
+            await attempt(opener, accepter, contract_id)
+        assert not accepter.node.drivers
+
+
 async def test_a_withheld_or_garbled_history_opens_no_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +268,31 @@ async def test_a_peer_that_hangs_up_while_its_history_is_validated_leaves_nothin
             await opening
         await eventually(lambda: not accepter.node._openings._pending)
         monkeypatch.undo()
+        await open_coloured(opener, accepter, contract_id, party=Party.PAYER)
+
+
+async def test_opener_that_dies_before_funding_signed_has_its_tokens_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        waiting = asyncio.Event()
+
+        async def for_ever(*_: Any, **__: Any) -> Any:
+            waiting.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(accepter.node.stash, "check", for_ever)
+        monkeypatch.setattr(opener.node.wallet, "release", lambda tx: None)  # as a crash does
+        opening = asyncio.create_task(attempt(opener, accepter, contract_id))
+        await waiting.wait()
+        await opener.stop()
+        with pytest.raises(OpeningRefused):
+            await opening
+        monkeypatch.undo()
+        await opener.start()
+        await eventually(lambda: opener.node.wallet.balance().confirmed_sat)
+        assert await free_tokens(opener, contract_id) == SUPPLY
         await open_coloured(opener, accepter, contract_id, party=Party.PAYER)
 
 
