@@ -12,6 +12,7 @@ from lightspeed.lsf import Party
 from lightspeed.node.tokens.records import TransferState
 from lightspeed.payment import Scheme
 from lightspeed.rgb import contract_id_text, parse_contract_id
+from lightspeed.units import Sat
 from node_tokens import SUPPLY, TokenBooks, issued, open_coloured, over, settled
 from node_world import NodeWorld, RunningNode, eventually, nodes_on
 from rgb_lib_world import RgbLibWallet, RgbLibWorld, rgb_lib_world
@@ -36,10 +37,13 @@ class Meeting:
         amount: int,
         blinded: bool = False,
     ) -> None:
-        """By an invoice that `payee` gives out; settled for both."""
-        proxy = self.wallets.proxy
+        """By an invoice of `payee`'s, which names the token if it knows it; settled for both."""
+        proxy, contract_id = self.wallets.proxy, parse_contract_id(asset_id)
         invoiced = await payee.node.tokens.receiving.invoice(
-            amount=amount, blinded=blinded, endpoints=(proxy.endpoint,)
+            contract_id=contract_id if contract_id in payee.node.stash.contracts else None,
+            amount=amount,
+            blinded=blinded,
+            endpoints=(proxy.endpoint,),
         )
         recipient_id = invoiced.invoice.recipient_id
         self.nodes.mine()
@@ -190,3 +194,77 @@ async def test_token_of_ours_goes_through_rgb_lib_and_comes_back(
         await world.spend_all(wallet, third, asset_id)
         lost = IN_CHANNEL - refunded - claimed
         assert await third.balance(asset_id) == (SUPPLY - lost, SUPPLY - lost)
+
+
+async def test_tokens_bought_on_chain_pass_a_channel_that_closes_in_agreement(
+    tmp_path: Path,
+) -> None:
+    async with meeting(tmp_path) as world:
+        wallet, third = await world.wallets.wallet("wallet"), await world.wallets.wallet("third")
+        payee = await world.nodes.start("payee", party=Party.PAYEE)
+        payer = await world.nodes.start("payer", party=Party.PAYER)
+        await payer.fund_wallet()
+        contract_id = await issued(payee)
+        asset_id = contract_id_text(contract_id)
+        price = Sat(50_000)
+        offer = await payee.node.tokens.selling.sell(contract_id, IN_CHANNEL, price_sat=price)
+        ordered = await payer.node.tokens.buying.buy(offer.text(), max_price_sat=price)
+        await payee.node.tokens.selling.complete(ordered.order.text())
+        world.nodes.mine()
+        await settled(payer, contract_id, IN_CHANNEL)
+
+        await open_coloured(payer, payee, contract_id, tokens=IN_CHANNEL, party=Party.PAYER)
+        books = TokenBooks(world.nodes, payer, payee, contract_id)
+        secret = await books.open_book(locks=PAID)
+        await books.redeem(secret, 1, secret.book.terms.units)
+        await payer.node.close_channel(payer.channel.channel_id)
+        await over(books)
+
+        paid = secret.book.terms.locks * secret.book.terms.lock_amount
+        for node, amount in ((payer, IN_CHANNEL - paid), (payee, SUPPLY - IN_CHANNEL + paid)):
+            await settled(node, contract_id, amount)
+            await world.send(node, wallet, asset_id=asset_id, amount=amount)
+        await world.spend_all(wallet, third, asset_id)
+        assert await third.balance(asset_id) == (SUPPLY, SUPPLY)
+
+
+async def test_transfer_waits_for_a_payee_that_wants_more_confirmations(tmp_path: Path) -> None:
+    """rgb-lib says nothing before all that the tokens rest on is as deep as it asks for."""
+    async with meeting(tmp_path) as world:
+        wallet, other = await world.wallets.wallet("wallet"), await world.wallets.wallet("other")
+        payer = await world.nodes.start("payer")
+        contract_id = await issued(payer)
+        asset_id = contract_id_text(contract_id)
+        await world.send(payer, other, asset_id=asset_id, amount=1)
+        invoice = await wallet.invoice(min_confirmations=3, amount=30)
+        sent = await payer.node.tokens.sending.send(
+            invoice.invoice, contract_id=contract_id, patience_seconds=0
+        )
+        await wallet.refresh()
+        assert await wallet.status(invoice.recipient_id) == "WAITING_SAFE_HEIGHT"
+        assert sent.transfer.state == TransferState.WAITING
+        world.nodes.mine(2)
+        await wallet.refresh()
+        txid = sent.transfer.tx.txid
+        await eventually(lambda: world.wallets.regtest.transaction(txid))
+        world.nodes.mine(3)
+        await wallet.refresh()
+        assert await wallet.balance(asset_id) == (30, 30)
+        sending = payer.node.tokens.sending
+        await eventually(lambda: sending.get(txid).state == TransferState.SETTLED)
+
+
+async def test_tokens_that_shared_a_coin_are_received_apart(tmp_path: Path) -> None:
+    """What rgb-lib sends of one contract moved others too: their bundles share a commitment."""
+    async with meeting(tmp_path) as world:
+        issuer = await world.wallets.wallet("issuer", coins=1)
+        assets = [await issuer.issue(SUPPLY), await issuer.issue(2 * SUPPLY)]
+        payee = await world.nodes.start("payee")
+        await payee.fund_wallet()
+        for amount, asset_id in enumerate(assets, 70):
+            await world.receive(payee, issuer, asset_id=asset_id, amount=amount, blinded=True)
+            await settled(payee, parse_contract_id(asset_id), amount)
+        for amount, asset_id in enumerate(assets, 70):
+            await world.send(payee, issuer, asset_id=asset_id, amount=amount)
+            total = SUPPLY * (1 + assets.index(asset_id))
+            assert await issuer.balance(asset_id) == (total, total)
