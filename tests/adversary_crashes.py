@@ -17,7 +17,7 @@ from lightspeed.node.books import BookRequest
 from lightspeed.payment import BookState, Scheme
 from lightspeed.wire import UpdateFulfillHtlc
 
-__all__ = ["PHASES", "Death", "deaths_in", "die", "points_of"]
+__all__ = ["PHASES", "TOKEN_PHASES", "Death", "deaths_in", "die", "points_of"]
 
 _MOST_ROUNDS = 6
 _MOST_ROUNDS_TO_THE_END = 18
@@ -83,7 +83,8 @@ async def _open_book(world: World) -> None:
             scheme=world.scheme,
             locks=4,
             chain_length=2,
-            lock_amount_sat=10_000,
+            lock_amount_sat=None if world.asset else 10_000,
+            lock_tokens=10_000 if world.asset else None,
             origins=(ORIGIN,),
             window=4,
             refund_delay_blocks=R,
@@ -288,6 +289,10 @@ PHASES: dict[str, Stage] = {
 }
 
 
+TOKEN_PHASES = tuple(phase for phase in PHASES if not phase.startswith("old copy"))
+"""Also played with tokens: who has lost its state has lost these."""
+
+
 async def _live(world: World, stage: Stage, *, relapse: int | None = None) -> None:
     """The phase to its end; who is dead starts again, the first time until `relapse`."""
     for _ in range(stage.rounds):
@@ -329,10 +334,12 @@ def _check_mirrored(world: World) -> None:
 # --- deaths ---------------------------------------------------------------------------------
 
 
-async def points_of(phase: str, party: Party, *, scheme: Scheme) -> list[str]:
+async def points_of(
+    phase: str, party: Party, *, scheme: Scheme, kind: type[World] = World
+) -> list[str]:
     """The I/O points of this side in a phase that nobody disturbs."""
     stage = PHASES[phase]
-    async with world_of(None, scheme=scheme, opened=stage.opened) as world:
+    async with world_of(None, scheme=scheme, kind=kind, opened=stage.opened) as world:
         if stage.before is not None:
             await stage.before(world)
         points = world.machine(party).fuse.points
@@ -348,6 +355,7 @@ class Death:
     phase: str
     party: Party
     scheme: Scheme
+    kind: type[World] = World
     point: int
     operation: str
     """Empty: all of them were done."""
@@ -357,14 +365,17 @@ class Death:
     """Its next process dies too, before so many operations."""
 
 
-async def deaths_in(phase: str, party: Party, *, scheme: Scheme) -> list[Death]:
+async def deaths_in(
+    phase: str, party: Party, *, scheme: Scheme, kind: type[World] = World
+) -> list[Death]:
     """Every one that there is; the last comes after the phase's last operation."""
-    points = await points_of(phase, party, scheme=scheme)
+    points = await points_of(phase, party, scheme=scheme, kind=kind)
     return [
         Death(
             phase=phase,
             party=party,
             scheme=scheme,
+            kind=kind,
             point=point,
             operation=operation,
             last_words_arrive=last_words_arrive,
@@ -380,7 +391,7 @@ async def die(death: Death, *, to_the_end: bool = True) -> None:
     `to_the_end`: also of a channel that the phase leaves open, by closing it unilaterally.
     """
     stage = PHASES[death.phase]
-    async with world_of(None, scheme=death.scheme, opened=stage.opened) as world:
+    async with world_of(None, scheme=death.scheme, kind=death.kind, opened=stage.opened) as world:
         if stage.before is not None:
             await stage.before(world)
         world.last_words_arrive = death.last_words_arrive

@@ -7,9 +7,9 @@ number of steps, then an end that the thief or its victim chooses, then the law.
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from adversary_law import Account, check_all
 from adversary_machine import Machine
@@ -83,6 +83,8 @@ _MAX_BOOKS = 5
 class Game:
     """One play of the world. `tried` counts the steps that did something."""
 
+    life: ClassVar[tuple[str, ...]] = LIFE
+    cheats: ClassVar[tuple[str, ...]] = CHEATS
     world: World
     heard: list[Message] = field(default_factory=list)
     """What the thief ever said: to be said again."""
@@ -105,7 +107,7 @@ class Game:
 
     async def step(self, name: str, a: int = 0, b: int = 0) -> None:
         """`a` and `b` choose among what is possible."""
-        if name in CHEATS and self.world.thief is None:
+        if name in self.cheats and self.world.thief is None:
             return
         act: Callable[[int, int], Awaitable[bool | None]] = getattr(self, f"_{name}")
         if await act(a, b) is not False:
@@ -460,30 +462,37 @@ class Outcome:
     seed: int
     cheat: Party | None
     scheme: Scheme
+    money: str
     tried: Counter[str]
     end: str
     balances: tuple[int, ...]
-    """What each honest side has above what it is owed."""
+    """What each honest side has above what it is owed, in sat."""
 
 
-async def random_game(seed: int) -> Outcome:
+async def random_game(
+    seed: int,
+    *,
+    game_of: Callable[[Any], Game] = Game,
+    kind: type[World] = World,
+    schemes: Sequence[Scheme] = (Scheme.OUTPUTS, Scheme.LADDER),
+) -> Outcome:
     """The same game for the same seed. Raises `Lost`, `Fault`, or what a node should not."""
     draw = random.Random(seed)
     cheat = draw.choice((Party.PAYER, Party.PAYER, Party.PAYEE, Party.PAYEE, None))
-    scheme = draw.choice((Scheme.OUTPUTS, Scheme.LADDER))
+    scheme = draw.choice(schemes)
     push_sat = draw.choice((25_000, 200_000, 900_000))
     settle_at_sat = draw.choice((0, 30_000))
     async with world_of(
-        cheat, scheme=scheme, seed=seed, push_sat=push_sat, settle_at_sat=settle_at_sat
+        cheat, scheme=scheme, seed=seed, kind=kind, push_sat=push_sat, settle_at_sat=settle_at_sat
     ) as world:
-        game = Game(world)
+        game = game_of(world)
         await game.step("open_book", 1 + 4 * draw.randrange(60), draw.randrange(256))
         await game.step("calls", 0, draw.randrange(256))
         dishonesty = draw.choice((0.0, 0.2, 0.6)) if cheat is not None else 0.0
         for _ in range(draw.randrange(5, 60)):
             if not world.connected and draw.random() < 0.5:
                 await game.step("connect", 0, draw.randrange(256))
-            names = CHEATS if draw.random() < dishonesty else LIFE
+            names = game.cheats if draw.random() < dishonesty else game.life
             await game.step(draw.choice(names), draw.randrange(256), draw.randrange(256))
             spend = world.regtest.outspend(world.funding)
             if spend is not None and spend.confirmed and draw.random() < 0.3:
@@ -494,6 +503,7 @@ async def random_game(seed: int) -> Outcome:
             seed=seed,
             cheat=cheat,
             scheme=scheme,
+            money="tokens" if world.asset else "sat",
             tried=game.tried,
             end=end.kind.value if end.kind else "",
             balances=tuple(account.balance for account in accounts),

@@ -1,8 +1,9 @@
 """The adversary at length: `make adversary`, or `python tests/adversary_run.py [SEED]`.
 
 Every known attack, every build without a rule, a node that dies at each of its I/O points (in at
-most half of the time), then random games until ADVERSARY_SECONDS (600) have passed. With a SEED:
-that one game. Exits with 1 if anything was lost, or a build without a rule was not caught.
+most half of the time), then random games until ADVERSARY_SECONDS (600) have passed; all of it with
+sats and with tokens. With a SEED: that one game; odd ones are with tokens. Exits with 1 if anything
+was lost, or a build without a rule was not caught.
 """
 
 import asyncio
@@ -17,12 +18,16 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from adversary_crashes import PHASES, Death, deaths_in, die
-from adversary_mutations import MUTATIONS
+from adversary_crashes import PHASES, TOKEN_PHASES, Death, deaths_in, die
+from adversary_mutations import MUTATIONS, Mutation
 from adversary_play import Outcome, random_game
 from adversary_record import Fault
 from adversary_scenarios import SCENARIOS, play
-from adversary_world import Lost
+from adversary_token_mutations import TOKEN_MUTATIONS
+from adversary_token_play import random_token_game
+from adversary_token_scenarios import TOKEN_PLAYS, TOKEN_SCHEMES, play_tokens
+from adversary_token_world import TokenWorld
+from adversary_world import Lost, World
 from lightspeed.lsf import Party
 from lightspeed.payment import Scheme
 
@@ -30,31 +35,52 @@ _PROGRESS_SECONDS = 15.0
 _SCHEMES = (Scheme.OUTPUTS, Scheme.LADDER)
 
 
-def _scenario(task: tuple[str, Scheme]) -> str:
-    """What went wrong, or nothing."""
-    name, scheme = task
-    try:
+_TOKENS_TOO = tuple(
+    m for m in MUTATIONS if Scheme.LADDER in m.schemes and m.caught_by != "double_settlement"
+)
+"""Builds that lose sats, and tokens as well. (There, sats are paid back for what was settled.)"""
+_BUILDS: tuple[tuple[Mutation, Scheme, bool], ...] = (
+    *((mutation, scheme, False) for mutation in MUTATIONS for scheme in mutation.schemes),
+    *((mutation, scheme, True) for mutation in TOKEN_MUTATIONS for scheme in mutation.schemes),
+    *((mutation, scheme, True) for mutation in _TOKENS_TOO for scheme in TOKEN_SCHEMES),
+)
+
+
+def _named(scheme: Scheme, tokens: bool) -> str:
+    return f"{scheme.name.lower()}{', tokens' if tokens else ''}"
+
+
+def _played(name: str, scheme: Scheme, tokens: bool) -> None:
+    if tokens:
+        asyncio.run(play_tokens(name, scheme=scheme))
+    else:
         asyncio.run(play(name, scheme=scheme))
+
+
+def _scenario(task: tuple[str, Scheme, bool]) -> str:
+    """What went wrong, or nothing."""
+    name, scheme, tokens = task
+    try:
+        _played(name, scheme, tokens)
     except Exception as error:
-        return f"{name} ({scheme.name.lower()}): {type(error).__name__}: {error}"
+        return f"{name} ({_named(scheme, tokens)}): {type(error).__name__}: {error}"
     return ""
 
 
-def _mutation(task: tuple[int, Scheme]) -> str:
-    index, scheme = task
-    mutation = MUTATIONS[index]
+def _mutation(index: int) -> str:
+    mutation, scheme, tokens = _BUILDS[index]
     with ExitStack() as stack:
         mutation.broken(stack)
         try:
-            asyncio.run(play(mutation.caught_by, scheme=scheme))
+            _played(mutation.caught_by, scheme, tokens)
         except (Lost, Fault):
             return ""
-    return f"{mutation.name} ({scheme.name.lower()}) is not caught by {mutation.caught_by}"
+    return f"{mutation.name} ({_named(scheme, tokens)}) is not caught by {mutation.caught_by}"
 
 
-def _deaths(task: tuple[str, Party, Scheme]) -> list[Death]:
-    phase, party, scheme = task
-    return asyncio.run(deaths_in(phase, party, scheme=scheme))
+def _deaths(task: tuple[str, Party, Scheme, type[World]]) -> list[Death]:
+    phase, party, scheme, kind = task
+    return asyncio.run(deaths_in(phase, party, scheme=scheme, kind=kind))
 
 
 def _death(death: Death) -> str:
@@ -67,7 +93,7 @@ def _death(death: Death) -> str:
 
 def _game(seed: int) -> Outcome | str:
     try:
-        return asyncio.run(random_game(seed))
+        return asyncio.run(random_token_game(seed) if seed % 2 else random_game(seed))
     except Exception as error:
         return f"game {seed}: {type(error).__name__}: {error}"
 
@@ -91,7 +117,8 @@ class _Tally:
             return
         self.tried += outcome.tried
         cheat = outcome.cheat.name.lower() if outcome.cheat is not None else "nobody"
-        self.ends[f"{cheat} cheats, {outcome.scheme.name.lower()}, {outcome.end}"] += 1
+        book = f"{outcome.scheme.name.lower()} in {outcome.money}"
+        self.ends[f"{cheat} cheats, {book}, {outcome.end}"] += 1
 
     def show(self, seconds: float) -> None:
         print(
@@ -110,14 +137,18 @@ def main() -> int:
     began = time.monotonic()
     first_seed = int(os.environ.get("ADVERSARY_SEED", "1000"))
     with multiprocessing.get_context("spawn").Pool(initializer=_quiet) as pool:
-        scenarios = [(name, s) for name, chosen in SCENARIOS.items() for s in chosen.schemes]
+        scenarios = [(n, s, False) for n, chosen in SCENARIOS.items() for s in chosen.schemes]
+        scenarios += [(name, scheme, True) for name, scheme in TOKEN_PLAYS]
         problems = [found for found in pool.map(_scenario, scenarios) if found]
         print(f"{len(scenarios)} known attacks, {len(problems)} of them not withstood", flush=True)
-        builds = [(index, s) for index, m in enumerate(MUTATIONS) for s in m.schemes]
-        missed = [found for found in pool.map(_mutation, builds) if found]
-        print(f"{len(builds)} builds without a rule, {len(missed)} of them not caught", flush=True)
+        missed = [found for found in pool.map(_mutation, range(len(_BUILDS))) if found]
+        print(f"{len(_BUILDS)} builds without a rule, {len(missed)} of them not caught", flush=True)
         problems += missed
-        sides = [(phase, party, s) for phase in PHASES for party in Party for s in _SCHEMES]
+        lives = [
+            *((phase, scheme, World) for phase in PHASES for scheme in _SCHEMES),
+            *((phase, scheme, TokenWorld) for phase in TOKEN_PHASES for scheme in TOKEN_SCHEMES),
+        ]
+        sides = [(phase, party, s, kind) for phase, s, kind in lives for party in Party]
         deaths = [death for found in pool.map(_deaths, sides) for death in found]
         random.Random(first_seed).shuffle(deaths)
         at_once = 16 * (os.cpu_count() or 1)

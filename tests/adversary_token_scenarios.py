@@ -47,6 +47,7 @@ __all__ = ["TOKEN_PLAYS", "TOKEN_SCENARIOS", "TOKEN_SCHEMES", "play_tokens"]
 
 Script = Callable[[TokenWorld], Awaitable[None]]
 TOKEN_SCHEMES = (Scheme.SEALS, Scheme.LADDER)
+_SEALS, _LADDER = (Scheme.SEALS,), (Scheme.LADDER,)
 TOKEN_SCENARIOS: dict[str, Scenario] = {}
 
 
@@ -93,19 +94,19 @@ async def _pay_all(world: TokenWorld, garbage: Sequence[int]) -> None:
     await world.force_close(world.payee)
 
 
-@token_scenario(Party.PAYER, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYER, schemes=_SEALS)
 async def garbage_seals_in_the_book(world: TokenWorld) -> None:
     """Nothing that their secrets open is assigned to them: the payee serves one lock at most."""
     await _pay_all(world, garbage=range(1, 7))
 
 
-@token_scenario(Party.PAYER, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYER, schemes=_SEALS)
 async def garbage_seal_after_good_ones(world: TokenWorld) -> None:
     """In a claim it would void the transition, and burn what the good ones were paid for."""
     await _pay_all(world, garbage=[4])
 
 
-@token_scenario(Party.PAYER, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYER, schemes=_SEALS)
 async def garbage_seals_that_are_met_out_of_order(world: TokenWorld) -> None:
     """Each of them completed at a time, among units of others, by a thief that then closes."""
     secret = await world.open_false_book([2, 5], locks=6, chain_length=4, window=8)
@@ -215,7 +216,7 @@ def _with_guessed_seals(claim: Sweep) -> tuple[WitnessBundle, ...]:
     return *before, replace(child, bundle=replace(child.bundle, known=((opid, guessed),)))
 
 
-@token_scenario(Party.PAYEE, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYEE, schemes=_SEALS)
 async def claim_with_an_unknown_secret(world: TokenWorld) -> None:
     """Three locks were paid, the claim lists all six: it burns them, and is worth nothing."""
     claim, _ = await _claimable(world, 3)
@@ -234,7 +235,7 @@ async def claim_with_an_unknown_secret(world: TokenWorld) -> None:
     await _convinces_nobody(world, *_with_guessed_seals(claim), moved.witness, tokens=stolen)
 
 
-@token_scenario(Party.PAYEE, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYEE, schemes=_SEALS)
 async def claim_in_a_transaction_without_commitment(world: TokenWorld) -> None:
     """Consensus takes it, and the tokens are gone: no proof fits it afterwards."""
     claim, _ = await _claimable(world, 3)
@@ -258,7 +259,7 @@ async def claim_in_a_transaction_without_commitment(world: TokenWorld) -> None:
         await _convinces_nobody(world, *claim.history, proof, tokens=stolen)
 
 
-@token_scenario(Party.PAYEE, schemes=(Scheme.SEALS,))
+@token_scenario(Party.PAYEE, schemes=_SEALS)
 async def two_transitions_on_one_seal(world: TokenWorld) -> None:
     """In two transactions of which one is mined; and in one that commits to both."""
     claim, _ = await _claimable(world, 3)
@@ -322,12 +323,12 @@ def _consigned(spoil: Callable[[bytes], bytes]) -> Any:
     return mock.patch.object(TokenOpenings, "fund", spoilt)
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_SEALS, opened=False)
 async def consignment_that_is_withheld_at_an_opening(world: TokenWorld) -> None:
     await _refused_then_honest(world, _consigned(lambda data: b""))
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_LADDER, opened=False)
 async def invalid_consignment_at_an_opening(world: TokenWorld) -> None:
     """Each time another byte is wrong."""
     for at in (-1, -40, -200):
@@ -339,7 +340,7 @@ async def invalid_consignment_at_an_opening(world: TokenWorld) -> None:
     await _refused_then_honest(world, _consigned(lambda data: data[:-1]))
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_SEALS, opened=False)
 async def inflation_at_an_opening(world: TokenWorld) -> None:
     """The funding transaction's transition gives out ten times what it takes in."""
     pick = Builder.pick
@@ -363,7 +364,7 @@ async def inflation_at_an_opening(world: TokenWorld) -> None:
     await _refused_then_honest(world, _consigned(lambda data: b""))
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_LADDER, opened=False)
 async def consignment_for_another_chain(world: TokenWorld) -> None:
     """The payee's operator was talked into a contract of the main chain."""
     real = world.genesis
@@ -423,7 +424,7 @@ async def _with_depth(world: TokenWorld, blocks: int) -> None:
     await world.connect()
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_SEALS, opened=False)
 async def reorganised_witness_that_funding_does_not_rest_on(world: TokenWorld) -> None:
     """Against six blocks a payee asks for seven; of the whole history, or it signs nothing."""
     await _with_depth(world, 7)
@@ -445,7 +446,7 @@ async def reorganised_witness_that_funding_does_not_rest_on(world: TokenWorld) -
     await world.mine(3)
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_LADDER, opened=False)
 async def witness_double_spent_before_channel_ready(world: TokenWorld) -> None:
     """The funding transaction stands, its tokens do not: the channel is never usable."""
     await _with_depth(world, 3)
@@ -460,12 +461,12 @@ async def witness_double_spent_before_channel_ready(world: TokenWorld) -> None:
     world.regtest.reorganise(4, keep_transactions=False)
     world.regtest.mine_block([theft])
     await world.mine(6)
-    if world.payee.has_channel and world.payee.phase is Phase.NORMAL:
+    if world.payee.channel.state.holder_ready:
         raise Fault("channel_ready for tokens that are not there")
     world.never_opened = True
 
 
-@token_scenario(Party.PAYER, opened=False)
+@token_scenario(Party.PAYER, schemes=_SEALS, opened=False)
 async def double_spent_parent_of_the_funding(world: TokenWorld) -> None:
     """A reorganisation takes the funding transaction, and its coin is spent elsewhere."""
     await _with_depth(world, 7)
@@ -480,7 +481,7 @@ async def double_spent_parent_of_the_funding(world: TokenWorld) -> None:
     world.regtest.reorganise(6, keep_transactions=False)
     world.regtest.mine_block([theft])
     await world.mine(9)
-    if world.payee.phase is Phase.NORMAL:
+    if world.payee.channel.state.holder_ready:
         raise Fault("a channel without a funding transaction")
     world.never_opened = True
 
@@ -504,11 +505,6 @@ async def fee_input_that_carries_an_allocation(world: TokenWorld) -> None:
     await paid(world, secret, 9)
     world.regtest.fee_rate = FeeRate(2_000)
     await world.force_close(world.payee)
-    await world.mine(3)
-    taken = [o for machine in world.machines for o in machine.purse.small_coins(Sat(10**9))]
-    for machine in world.machines:
-        for outpoint in taken:
-            assert not machine.node.stash.tokens_on(outpoint)
 
 
 async def _closing_kept_to_itself(world: TokenWorld, tx: Tx, victim: Machine) -> None:
@@ -524,7 +520,7 @@ async def _closing_kept_to_itself(world: TokenWorld, tx: Tx, victim: Machine) ->
     await world.mine()
 
 
-@token_scenario(Party.PAYEE)
+@token_scenario(Party.PAYEE, schemes=_LADDER)
 async def closing_that_the_payee_completes_and_keeps_to_itself(world: TokenWorld) -> None:
     world.provoked = True
     payer, payee = world.machines
@@ -536,7 +532,7 @@ async def closing_that_the_payee_completes_and_keeps_to_itself(world: TokenWorld
     await _closing_kept_to_itself(world, payee.published[-1], payer)
 
 
-@token_scenario(Party.PAYER)
+@token_scenario(Party.PAYER, schemes=_SEALS)
 async def closing_fee_that_the_payer_chooses_in_the_end(world: TokenWorld) -> None:
     """Its first fee is out of range; it completes the payee's answer, and says nothing of it."""
     world.provoked = True
