@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from adversary_mutations import MUTATIONS
+from adversary_token_mutations import TOKEN_MUTATIONS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -40,6 +41,9 @@ def test_the_states_are_those_of_the_code() -> None:
 def test_every_broken_build_is_listed_with_what_catches_it() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     listed = re.findall(
-        r"^\| ([a-z0-9 ]+?)(?: \(\w+\))? \| `tests/adversary_scenarios.py::(\w+)` \|$", text, re.M
+        r"^\| ([a-z0-9 ]+?)(?: \(\w+\))? \| `tests/adversary\w*_scenarios.py::(\w+)` \|$",
+        text,
+        re.M,
     )
-    assert listed == [(m.name.replace("_", " "), m.caught_by) for m in MUTATIONS]
+    builds = (*MUTATIONS, *TOKEN_MUTATIONS)
+    assert listed == [(m.name.replace("_", " "), m.caught_by) for m in builds]
