@@ -114,7 +114,6 @@ async def test_garbage_lock_redeems_nothing_and_closes_its_book(
         ({"lock_tokens": None, "lock_amount_sat": 10_000}, "for tokens"),
         ({"lock_amount_sat": 10_000}, "say which"),
         ({"lock_tokens": 10_010}, "max_seals_lock_tokens"),
-        ({"locks": 200_000, "chain_length": 10, "lock_tokens": 60}, "max_seals_book_tokens"),
     ],
 )
 async def test_what_the_payer_refuses_itself_says_what_to_do(
