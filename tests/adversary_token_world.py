@@ -75,6 +75,8 @@ class TokenWorld(World):
     pushed_tokens: int = PUSHED_TOKENS
     trades: list[Trade] = field(default_factory=list)
     """That were tried, in the order of each seller's offers."""
+    taken: set[tuple[Party, int]] = field(default_factory=set)
+    """Offers, by seller and number."""
     never_opened: bool = False
     """It came to no channel: there is nothing more to judge."""
 
@@ -181,6 +183,12 @@ class TokenWorld(World):
         did not come to that.
         """
         seller = self.other(buyer)
+        if not buyer.has_channel:
+            return False
+        # A new question voids the offer before; if that was taken, it is the last one that was.
+        content = buyer.channel.state.base.extensions["rgb"]
+        assert isinstance(content, ColourContent)
+        self.taken.add((seller.party, content.traded(Side.COUNTERPARTY)))
         if not await self._extend(buyer, lambda colouring: colouring.ask_for(tokens)):
             return False
         await self.quiet()
@@ -213,7 +221,9 @@ class TokenWorld(World):
         tokens = msat = 0
         for trade in self.trades:
             sold = trade.seller is machine.party
-            if trade.number <= content.traded(Side.HOLDER if sold else Side.COUNTERPARTY):
+            last = content.traded(Side.HOLDER if sold else Side.COUNTERPARTY)
+            known = (trade.seller, trade.number) in self.taken and trade.number < last
+            if known or trade.number == last:
                 tokens += -trade.tokens if sold else trade.tokens
                 msat += trade.price_msat if sold else -trade.price_msat
         return Gain(tokens, msat)
