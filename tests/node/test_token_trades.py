@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lightspeed.bitcoin import (
+    FEE_RATE_FLOOR,
     OutPoint,
     Tx,
     TxDigest,
@@ -18,7 +19,13 @@ from lightspeed.bitcoin import (
     txid_from_hex,
 )
 from lightspeed.chain import BroadcastRefused
-from lightspeed.node.errors import ConsignmentRefused, DealRefused, NodeRefusal, NotFound
+from lightspeed.node.errors import (
+    ConsignmentRefused,
+    DealRefused,
+    InsufficientFunds,
+    NodeRefusal,
+    NotFound,
+)
 from lightspeed.node.tokens.buying import Ordered
 from lightspeed.node.tokens.deals import Offer, Order
 from lightspeed.rgb import (
@@ -254,6 +261,26 @@ async def test_order_of_a_buyer_that_spent_its_coin_does_nothing(market: Market)
         await market.buyer.tokens.buying.cancel(txid)
 
 
+async def test_coin_that_is_not_mined_ties_up_no_tokens(market: Market) -> None:
+    """Its transaction may be replaced: then nothing spends it, and the deal would never end."""
+    offer = await market.offer()
+    ordered = await market.order(offer)
+    unmined = market.world.regtest.fund(ELSEWHERE, Sat(60_000)).outpoint(0)
+    tx, bundle = ordered.order.parts()
+    inputs = tuple(replace(txin, outpoint=unmined) if txin.witness else txin for txin in tx.inputs)
+    text = _order(market, ordered, replace(tx, inputs=inputs), bundle)
+    await _refused(market, text, "is it mined")
+
+    buyer = market.buyer.wallet
+    buyer.release(ordered.purchase.tx)
+    await buyer.send(
+        ELSEWHERE, Sat(10_000), feerate_per_kw=FEE_RATE_FLOOR, chain=market.world.chain
+    )
+    assert buyer.spendable_sat() > PRICE
+    with pytest.raises(InsufficientFunds):
+        await market.order(offer)
+
+
 async def test_unsigned_or_badly_signed_order_gives_nothing_away(market: Market) -> None:
     ordered = await market.order(await market.offer())
     tx, bundle = ordered.order.parts()
@@ -267,6 +294,7 @@ async def test_unsigned_or_badly_signed_order_gives_nothing_away(market: Market)
     (transfer,) = market.seller.tokens.sending.all()
     assert transfer.state == "failed"
     await market.buyer.tokens.buying.cancel(txid_from_hex(ordered.purchase.txid))
+    await market.world.mine()
     again = await market.order(await market.offer())
     await market.seller.tokens.selling.complete(again.order.text())
 
@@ -323,6 +351,21 @@ async def test_offer_that_does_not_prove_its_tokens_is_not_bought(market: Market
         await market.buyer.tokens.buying.buy(
             offer.text(), max_price_sat=PRICE, contract_id=bytes(32)
         )
+
+
+@pytest.mark.parametrize("member", ["payout_script", "change_script"])
+async def test_seller_does_not_make_the_buyer_pay_for_its_data(market: Market, member: str) -> None:
+    """Whoever buys pays the fee of the whole transaction."""
+    offer = await market.offer()
+    data = b"\x6a\x4e" + (60_000).to_bytes(4, "little") + bytes(60_000)
+    await _not_bought(market, _changed(offer, **{member: data.hex()}), "not P2TR")
+
+
+async def test_seller_does_not_make_the_buyer_pay_for_its_coins(market: Market) -> None:
+    offer = await market.offer()
+    (item,) = offer.inputs
+    items = [item | {"vout": item["vout"] + more} for more in range(17)]
+    await _not_bought(market, _changed(offer, inputs=items), "17 coins")
 
 
 async def test_tokens_that_were_spent_are_not_bought(market: Market) -> None:

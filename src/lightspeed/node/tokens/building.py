@@ -124,10 +124,11 @@ class Builder:
         outputs: Sequence[TxOut],
         *,
         feerate_per_kw: FeeRate,
+        own_change: bool = True,
     ) -> tuple[Tx, list[Spend]]:
         """An unsigned transaction with coins and change added, and all that it spends.
 
-        The coins are reserved. Raises `InsufficientFunds`.
+        The coins are reserved; `own_change`: see `Wallet.fee_spends`. Raises `InsufficientFunds`.
         """
         change = TxOut(Sat(0), self._wallet.new_script(change=True))
         least = dust_limit(change.script)
@@ -146,7 +147,7 @@ class Builder:
         inputs = [*spends]
         if missing(inputs) > 0:
             inputs += await self._wallet.fee_spends(
-                Sat(missing(inputs)), feerate_per_kw=feerate_per_kw, own_change=True
+                Sat(missing(inputs)), feerate_per_kw=feerate_per_kw, own_change=own_change
             )
         change = replace(change, value=Sat(least - missing(inputs)))
         draft = Tx(

@@ -30,6 +30,7 @@ from lightspeed.node.tokens.deals import Offer, OfferParts, Order
 from lightspeed.node.tokens.trades import (
     BUYER_VOUT,
     DEAL_SEQUENCE,
+    MAX_SOLD_COINS,
     TOKEN_PURCHASE_TABLE,
     DealState,
     Purchase,
@@ -129,7 +130,18 @@ class Buying:
         return Ordered(purchase=purchase, order=Order.of(offer.offer_id, tx, bundle))
 
     async def _check_offer(self, offer: Offer, parts: OfferParts) -> None:
-        """That the seller has what it offers, mined, and that the rest has a place to go."""
+        """That the seller has what it offers, mined, and that the rest has a place to go.
+
+        And that the buyer, who pays the fee of the whole transaction, does not pay it for more
+        than a deal needs.
+        """
+        scripts = [parts.payout_script]
+        if parts.change_seal is not None:
+            scripts.append(parts.change_script)
+        if any(output_type(script) is not OutputType.P2TR for script in scripts):
+            raise DealRefused("the seller's scripts are not P2TR")
+        if len(parts.outpoints) > MAX_SOLD_COINS:
+            raise DealRefused(f"{len(parts.outpoints)} coins of the seller's in one deal")
         if parts.consignment.contract_id != parts.contract_id:
             raise DealRefused("the offer proves tokens of another contract")
         validated = await self._stash.check(parts.consignment, minimum_depth=self._minimum_depth)
@@ -175,7 +187,9 @@ class Buying:
             outputs.append(TxOut(TOKEN_OUTPUT_SAT, parts.change_script))
             allocations.append((parts.change_seal, rest))
         feerate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
-        draft, spends = await self._builder.balanced(foreign, outputs, feerate_per_kw=feerate)
+        draft, spends = await self._builder.balanced(
+            foreign, outputs, feerate_per_kw=feerate, own_change=False
+        )
         own = spends[len(foreign) :]
         try:
             coloured = colour(

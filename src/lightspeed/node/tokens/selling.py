@@ -33,6 +33,7 @@ from lightspeed.node.tokens.sending import Sending
 from lightspeed.node.tokens.trades import (
     CHANGE_VOUT,
     DEAL_SEQUENCE,
+    MAX_SOLD_COINS,
     PAYOUT_VOUT,
     TOKEN_SALE_TABLE,
     DealState,
@@ -105,10 +106,14 @@ class Selling:
         """An offer to hand to a buyer. Its coins are reserved until it ends.
 
         Raises `UnknownContract`, `NotEnoughTokens`, and `NodeRefusal` for a price that leaves no
-        output.
+        output, or too many coins.
         """
         async with self._alone:
             picked = await self._builder.pick(contract_id, amount)
+            if len({holding.outpoint for holding in picked}) > MAX_SOLD_COINS:
+                raise NodeRefusal(
+                    f"these tokens are on more than {MAX_SOLD_COINS} coins: sell less"
+                )
             change = sum(holding.token.amount for holding in picked) > amount
             spent = self._wallet.spends_of(holding.outpoint for holding in picked)
             payout_script = self._wallet.new_script()

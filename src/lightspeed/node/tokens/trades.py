@@ -17,6 +17,7 @@ __all__ = [
     "BUYER_VOUT",
     "CHANGE_VOUT",
     "DEAL_SEQUENCE",
+    "MAX_SOLD_COINS",
     "PAYOUT_VOUT",
     "TOKEN_PURCHASE_TABLE",
     "TOKEN_SALE_TABLE",
@@ -38,6 +39,8 @@ BUYER_VOUT, PAYOUT_VOUT, CHANGE_VOUT = 1, 2, 3
 """The buyer's tokens; the seller's sats; the seller's other tokens, where there are any."""
 DEAL_SEQUENCE = SEQUENCE_REPLACEABLE
 """Of every input: without a relative locktime nobody can hold the transaction back."""
+MAX_SOLD_COINS = 16
+"""Of the seller: the buyer pays the fee of their inputs."""
 
 
 class DealState:
@@ -90,10 +93,14 @@ class Purchase(Document):
 
 
 async def unspent_output(chain: Chain, outpoint: OutPoint) -> TxOut:
-    """Raises `DealRefused` unless it is there and nobody has spent it."""
+    """Raises `DealRefused` unless it is mined and nobody has spent it.
+
+    One that is not mined may be gone with its transaction, and nothing would ever tell that the
+    deal is over.
+    """
     info = await chain.transaction(outpoint.txid)
-    if info is None or outpoint.vout >= len(info.tx.outputs):
-        raise DealRefused(f"{outpoint} is not on the chain")
+    if info is None or info.confirmed is None or outpoint.vout >= len(info.tx.outputs):
+        raise DealRefused(f"{outpoint} is not on the chain: is it mined?")
     if await chain.outspend(outpoint) is not None:
         raise DealRefused(f"{outpoint} is spent")
     return info.tx.outputs[outpoint.vout]
