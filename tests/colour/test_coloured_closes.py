@@ -171,3 +171,15 @@ def test_gate_refuses_what_moves_too_little_or_elsewhere() -> None:
     ):
         with pytest.raises(TokensWouldBurn):
             check_moves_tokens(wrong, tokens={outpoint: tokens}, coloured=moved)
+
+
+def test_gate_refuses_a_transition_of_more_than_is_spent() -> None:
+    """One such input makes it void: what is spent beside would be lost."""
+    coloured = open_coloured_pair(pushed=400)
+    commitment = channel_of(coloured.funder).holder_commitment().frozen
+    (sweep,) = sweeps(coloured.fundee, commitment.tx)
+    theirs, ours = sweep.spend.tokens, commitment.tokens(ToBroadcaster())
+    both = swept(coloured, replace(sweep.spend, tokens=tuple(sorted((*theirs, *ours)))))
+    for spent in ({sweep.spend.outpoint: theirs}, {}):
+        with pytest.raises(TokensWouldBurn, match="moved and not spent"):
+            check_moves_tokens(both.tx, tokens=spent, coloured=both)

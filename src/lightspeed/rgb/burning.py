@@ -17,20 +17,23 @@ class TokensWouldBurn(RgbError, LocalError, ValueError):
 def check_moves_tokens(
     tx: Tx, *, tokens: Mapping[OutPoint, Sequence[TokenInput]], coloured: Coloured | None
 ) -> None:
-    """Raises `TokensWouldBurn` unless `coloured` moves all `tokens` that `tx` spends.
+    """Raises `TokensWouldBurn` unless `coloured` moves all `tokens` that `tx` spends, and no other.
 
+    One input that the transaction does not spend makes the whole transition void.
     `tokens` are those of one contract, by the output that they are on. Witnesses do not matter.
     """
     spent = [token for txin in tx.inputs for token in tokens.get(txin.outpoint, ())]
-    if not spent:
-        return
     if coloured is None:
-        raise TokensWouldBurn(f"{sum(token.amount for token in spent)} tokens would be lost")
+        if spent:
+            raise TokensWouldBurn(f"{sum(token.amount for token in spent)} tokens would be lost")
+        return
     if coloured.tx.txid != tx.txid:
         raise TokensWouldBurn("the tokens are moved in another transaction than this one")
-    unmoved = {token.opout for token in spent}.difference(coloured.transition.inputs)
-    if unmoved:
-        raise TokensWouldBurn(f"{len(unmoved)} allocations are spent and not moved")
+    closed, moved = {token.opout for token in spent}, set(coloured.transition.inputs)
+    if closed - moved:
+        raise TokensWouldBurn(f"{len(closed - moved)} allocations are spent and not moved")
+    if moved - closed:
+        raise TokensWouldBurn(f"{len(moved - closed)} allocations are moved and not spent")
     witness = coloured.witness
     try:
         commitment = witness.mpc_proof.commitment(
