@@ -10,7 +10,7 @@ import pytest
 from lightspeed.channel import ChannelRefusal, ChannelViolation, Phase, Side
 from lightspeed.colour import ColourTerms, colour_parameters, with_allocations
 from lightspeed.lsf import Party
-from lightspeed.node import token_openings
+from lightspeed.node import openings, token_openings
 from lightspeed.node.errors import OpeningRefused, PeerLacksLightspeed, UnknownContract
 from lightspeed.node.stash import Stash
 from lightspeed.rgb import NotEnoughTokens, TokenInput, contract_id_text
@@ -158,6 +158,50 @@ async def test_one_history_of_a_peer_at_a_time(
             await attempt(opener, accepter, contract_id, tokens=10)
         held.set()
         await first
+
+
+async def test_a_peer_that_says_nothing_more_holds_no_place_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of peers cost nothing: eight of them would end all openings with tokens."""
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        monkeypatch.setattr(openings, "_TOKENS_PATIENCE_SECONDS", 0.0)
+        begun = asyncio.Event()
+        fund = type(opener.node._token_openings).fund
+
+        async def silent(*given: Any, **named: Any) -> Any:
+            if not begun.is_set():
+                begun.set()
+                await asyncio.Event().wait()
+            return await fund(*given, **named)
+
+        monkeypatch.setattr(type(opener.node._token_openings), "fund", silent)
+        first = asyncio.create_task(attempt(opener, accepter, contract_id, tokens=10))
+        await begun.wait()
+        await attempt(opener, accepter, contract_id, tokens=10)
+        assert not accepter.node._openings._pending
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_history_is_kept_for_a_channel_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Funding transactions that nobody signs for cost nothing, and are asked for at each use."""
+    async with node_world(tmp_path) as world:
+        opener, accepter, contract_id = await pair(world)
+        made = openings.funded
+
+        def unsigned(*given: Any, **named: Any) -> Any:
+            opening, message = made(*given, **named)
+            wrong = bytes([message.signature[0] ^ 1]) + message.signature[1:]
+            return opening, replace(message, signature=wrong)
+
+        monkeypatch.setattr(openings, "funded", unsigned)
+        with pytest.raises(OpeningRefused, match="signature"):
+            await attempt(opener, accepter, contract_id)
+        assert not accepter.node.stash.contracts
 
 
 async def test_a_history_that_is_not_deep_enough_is_refused_and_the_tokens_are_free_again(

@@ -58,7 +58,7 @@ from lightspeed.node.metrics import Metrics
 from lightspeed.node.pending_opening import PendingOpening, answer_of, opening_id_of
 from lightspeed.node.records import COUNTER_TABLE, FUNDING_TX_TABLE, ChannelRecord
 from lightspeed.node.store import NodeStore
-from lightspeed.node.token_openings import TokenOpenings
+from lightspeed.node.token_openings import Proved, TokenOpenings
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import (
@@ -80,6 +80,8 @@ _OPENING_MESSAGES = (OpenChannel, AcceptChannel, FundingCreated, FundingSigned)
 _TOKENS_TIMEOUT_SECONDS = 600.0
 """For funding_signed of a channel with tokens: the peer validates their history first."""
 _MAX_OPENINGS_PER_PEER = 4
+_TOKENS_PATIENCE_SECONDS = 60.0
+"""For the history of a channel with tokens, when another opening wants its place."""
 _MAX_HISTORIES = 8
 """Openings with tokens of all peers together, whose histories are in memory."""
 _FUNDING_TARGET_BLOCKS = 6
@@ -406,10 +408,21 @@ class Openings:
         if tokens is None:
             raise ChannelViolation("open_channel does not say which tokens it brings")
         self._tokens.check_wanted(tokens)
+        self._end_slow_histories()
         others = [each for each in self._pending.values() if each.record.coloured]
         if len(others) >= _MAX_HISTORIES or any(each.peer is peer for each in others):
             raise ChannelViolation("another channel with tokens is being opened: try again later")
         return tokens
+
+    def _end_slow_histories(self) -> None:
+        """Nobody holds the places of others by saying nothing."""
+        now = asyncio.get_running_loop().time()
+        for pending in [*self._pending.values()]:
+            brought = pending.record.coloured and pending.opening.funder is Side.COUNTERPARTY
+            waits = pending.checking is None and now - pending.since > _TOKENS_PATIENCE_SECONDS
+            if brought and waits:
+                self._forget(pending)
+                pending.fail(OpeningRefused("the history of the tokens did not come"))
 
     def _receive_history(self, pending: PendingOpening, message: RgbConsignment) -> None:
         """The next piece of what the funder has to prove."""
@@ -441,8 +454,9 @@ class Openings:
     ) -> None:
         outpoint = OutPoint(message.funding_txid, message.funding_output_index)
         try:
-            pending.opening = await self._tokens.take(pending.opening, history, outpoint)
-            await self._complete(pending, message)
+            proved = await self._tokens.prove(pending.opening, history, outpoint)
+            pending.opening = proved.opening
+            await self._complete(pending, message, proved=proved)
         except (ChannelViolation, ChannelRefusal, NodeRefusal) as error:
             await self._refuse(pending.peer, message.temporary_channel_id, str(error))
         except Exception as error:
@@ -450,10 +464,14 @@ class Openings:
             reason = "no store" if isinstance(error, StoreError) else "an internal error"
             await self._refuse(pending.peer, message.temporary_channel_id, reason)
 
-    async def _complete(self, pending: PendingOpening, message: FundingCreated) -> None:
+    async def _complete(
+        self, pending: PendingOpening, message: FundingCreated, *, proved: Proved | None = None
+    ) -> None:
         state, reply = receive_funding_created(
             pending.opening, message, signer=pending.signer, extensions=pending.extensions
         )
+        if proved is not None:
+            self._tokens.keep(proved)
         self._forget(pending)
         channel = Channel(state, signer=pending.signer, extensions=pending.extensions)
         await self._become_channel(pending, channel)

@@ -40,6 +40,7 @@ class PendingOpening:
     """Fundee: of the tokens that the funder brings."""
     checking: "asyncio.Task[None] | None" = None
     """Fundee: that history is validated."""
+    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     stored: bool = False
     """The channel exists: its funding transaction is published, whatever happens."""
 

@@ -12,6 +12,7 @@ from lightspeed.chain import Chain
 from lightspeed.channel import Put, StateError
 from lightspeed.node.errors import ConsignmentRefused, UnknownContract
 from lightspeed.node.store import NodeStore
+from lightspeed.node.threads import to_the_end
 from lightspeed.rgb import (
     ASSET_OWNER,
     ChainNet,
@@ -180,9 +181,7 @@ class Stash:
             witnesses[txid] = (
                 await self._witness(txid, status) if known is None else Witness(known.tx, status)
             )
-        validated = await asyncio.to_thread(
-            validate, consignment, witnesses, chain_net=self.chain_net
-        )
+        validated = await to_the_end(validate, consignment, witnesses, chain_net=self.chain_net)
         waiting = [
             txid
             for txid, status in validated.statuses.items()

@@ -8,7 +8,7 @@ before `channel_ready`: an ancestor may be gone while the funding transaction st
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, TxOut
 from lightspeed.chain import ChainUnavailable
@@ -26,11 +26,19 @@ from lightspeed.node.config import NodeConfig
 from lightspeed.node.errors import ConsignmentRefused, UnknownContract
 from lightspeed.node.folder import CONFIG_NAME
 from lightspeed.node.stash import Stash
+from lightspeed.node.threads import to_the_end
 from lightspeed.node.tokens.building import Builder
 from lightspeed.node.wallet import Wallet
-from lightspeed.rgb import ASSET_OWNER, Consignment, RgbError, contract_id_text, witnesses_of
+from lightspeed.rgb import (
+    ASSET_OWNER,
+    Consignment,
+    RgbError,
+    TokenInput,
+    contract_id_text,
+    witnesses_of,
+)
 
-__all__ = ["FUNDING_VOUT", "MAX_OPENING_BUNDLES", "Brought", "TokenOpenings"]
+__all__ = ["FUNDING_VOUT", "MAX_OPENING_BUNDLES", "Brought", "Proved", "TokenOpenings"]
 
 FUNDING_VOUT = 1
 """Of a funding transaction that moves tokens; output 0 is the commitment."""
@@ -46,6 +54,16 @@ class Brought:
     opening: Opening
     """Which knows what is on its funding output."""
     consignment: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """What an opener brings, validated, and not kept yet."""
+
+    opening: Opening
+    """Which knows what is on its funding output."""
+    consignment: Consignment = field(repr=False)
+    tokens: tuple[TokenInput, ...]
 
 
 class TokenOpenings:
@@ -119,22 +137,22 @@ class TokenOpenings:
         issued = (assign.outpoint(b"") for assign in genesis.assignments.of_type(ASSET_OWNER))
         return bool(self._wallet.spends_of(outpoint for outpoint in issued if outpoint))
 
-    async def take(self, opening: Opening, data: bytes, outpoint: OutPoint) -> Opening:
-        """Validate what the opener brings, and keep it. Raises `ChannelViolation`.
+    async def prove(self, opening: Opening, data: bytes, outpoint: OutPoint) -> Proved:
+        """Validate what the opener brings. Raises `ChannelViolation`.
 
         One at a time: it takes memory, and questions to the chain backend.
         """
         async with self._one_at_a_time:
             try:
-                return await self._taken(opening, data, outpoint)
+                return await self._proved(opening, data, outpoint)
             except (RgbError, ConsignmentRefused) as error:
                 raise ChannelViolation(f"the tokens' history is refused: {error}") from None
             except ChainUnavailable:
                 raise ChannelViolation("the tokens' history cannot be checked now") from None
 
-    async def _taken(self, opening: Opening, data: bytes, outpoint: OutPoint) -> Opening:
+    async def _proved(self, opening: Opening, data: bytes, outpoint: OutPoint) -> Proved:
         terms = _terms(opening)
-        consignment = await asyncio.to_thread(Consignment.parse, data)
+        consignment = await to_the_end(Consignment.parse, data)
         if consignment.contract_id != terms.contract_id:
             raise ConsignmentRefused("it is of another contract")
         if len(consignment.bundles) > MAX_OPENING_BUNDLES:
@@ -144,9 +162,18 @@ class TokenOpenings:
             consignment, minimum_depth=opening.minimum_depth, unmined=(outpoint.txid,)
         )
         tokens = allocations_on(validated, outpoint, contract_id=terms.contract_id)
-        known = with_allocations(opening, tokens)
-        self._stash.take(consignment, [token.opout for token in tokens])
-        return known
+        return Proved(
+            opening=with_allocations(opening, tokens), consignment=consignment, tokens=tokens
+        )
+
+    def keep(self, proved: Proved) -> None:
+        """Durably; before we sign, and only for a channel that its opener has signed: nothing
+        makes us forget it again. Raises `ChannelViolation`.
+        """
+        try:
+            self._stash.take(proved.consignment, [token.opout for token in proved.tokens])
+        except (RgbError, ConsignmentRefused) as error:
+            raise ChannelViolation(f"the tokens' history is refused: {error}") from None
 
     # --- both -----------------------------------------------------------------------------
     async def problem(self, channel: Channel) -> str | None:
