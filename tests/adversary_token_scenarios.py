@@ -291,6 +291,31 @@ async def two_transitions_on_one_seal(world: TokenWorld) -> None:
     assert real.amount == 30_000
 
 
+@token_scenario(Party.PAYEE, schemes=_SEALS)
+async def child_that_is_never_claimed(world: TokenWorld) -> None:
+    """The payee would ransom what its child holds: all of it goes back to the payer in time."""
+    claim, _ = await _claimable(world, 3)
+    assert world.thief is not None
+    with mock.patch.object(world.thief, "rob", list):
+        await world.until_over()
+    refund = world.regtest.outspend(claim.spend.outpoint)
+    assert refund is not None
+    assert refund.tx.outputs[-1].script in world.payer.purse.scripts
+
+
+@token_scenario(Party.PAYER)
+async def one_coin_for_the_fees_of_all_claims(world: TokenWorld) -> None:
+    """Three books, of which the thief closes all at once; the payee's wallet is all but empty."""
+    secrets = [await opened(world, locks=4, chain_length=1, window=2) for _ in range(3)]
+    for secret in secrets:
+        await paid(world, secret, 3)
+    before = world.payee.purse.balance().total_sat
+    await _drain(world.payee, world)
+    world.coins_sat[world.payee.name] -= before - world.payee.purse.balance().total_sat
+    await thief_publishes(world, age=0)
+    await world.mine()
+
+
 # --- openings -------------------------------------------------------------------------------
 
 
