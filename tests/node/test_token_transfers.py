@@ -272,7 +272,7 @@ async def test_coin_of_a_seal_is_not_taken_by_a_payment_meanwhile(
     world: TokenWorld, bob: TokenParty
 ) -> None:
     """Payments choose their coins in another thread."""
-    await bob.fund(2_000)
+    await bob.fund(2_000, 50_000)
 
     async def pay() -> None:
         with contextlib.suppress(InsufficientFunds):
@@ -374,6 +374,27 @@ async def test_history_that_is_not_mined_is_not_accepted(
     world.regtest.reorganise(1)
     with pytest.raises(ConsignmentRefused, match="not 1 blocks deep"):
         await alice.tokens.receiving.accept(second.consignment)
+
+
+async def test_payee_says_nothing_of_a_history_that_waits_for_blocks(
+    world: TokenWorld, alice: TokenParty, bob: TokenParty, contract_id: bytes, proxy: RgbProxy
+) -> None:
+    """A refusal would be for good, and the payer's transfer would fail."""
+    first = await _send(
+        alice, (await bob.tokens.receiving.invoice(amount=1_000)).text, contract_id=contract_id
+    )
+    await bob.tokens.receiving.accept(first.consignment)
+    await world.mine()
+    invoice = await alice.tokens.receiving.invoice(amount=9, endpoints=(proxy.endpoint,))
+    await _send(bob, invoice.text, contract_id=contract_id)
+    world.regtest.reorganise(1)
+    for _ in range(2):
+        await alice.tokens.look()
+        assert proxy.acks == {}
+        assert alice.tokens.receiving.get(invoice.text).reason is None
+    await world.mine()
+    await alice.tokens.look()
+    assert proxy.acks == {invoice.invoice.recipient_id: True}
 
 
 async def test_coins_of_invoices_are_kept_until_some_time_after_their_expiry(

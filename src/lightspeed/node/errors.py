@@ -21,6 +21,7 @@ RemoteError
 ├── ProxyUnavailable       where consignments are left does not answer as it should
 ├── DealRefused            an offer or an order that is not what it should be
 └── ConsignmentRefused     it may be valid, but not for us, or not yet
+    └── HistoryTooYoung    some of it is not deep enough in the chain yet
 """
 
 from typing import ClassVar
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigError",
     "ConsignmentRefused",
     "DealRefused",
+    "HistoryTooYoung",
     "InsufficientFunds",
     "InvoiceError",
     "NoRoute",
@@ -120,6 +122,10 @@ class OpeningRefused(RemoteError):
 
 class ConsignmentRefused(RemoteError, ValueError):
     """Too long a history, one that is not mined yet, or tokens that nobody asked for."""
+
+
+class HistoryTooYoung(ConsignmentRefused):
+    """Valid, and some of it not as deep in the chain as it has to be: try again after a block."""
 
 
 class ProxyUnavailable(RemoteError, ConnectionError):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from lightspeed.bitcoin import Network, OutPoint
 from lightspeed.chain import Chain
 from lightspeed.channel import Put, StateError
-from lightspeed.node.errors import ConsignmentRefused, UnknownContract
+from lightspeed.node.errors import ConsignmentRefused, HistoryTooYoung, UnknownContract
 from lightspeed.node.store import NodeStore
 from lightspeed.node.threads import to_the_end
 from lightspeed.rgb import (
@@ -169,7 +169,7 @@ class Stash:
 
         Every witness has to be so deep, but for those of the ids `unmined`: they may be in the
         mempool, or known from the consignment alone. Raises `InvalidConsignment`,
-        `ConsignmentRefused` and `ChainUnavailable`.
+        `ConsignmentRefused`, `HistoryTooYoung` and `ChainUnavailable`.
         """
         if len(consignment.bundles) > MAX_BUNDLES:
             raise ConsignmentRefused(f"a history of more than {MAX_BUNDLES:,} transactions")
@@ -188,8 +188,9 @@ class Stash:
             if status is not WitnessStatus.MINED and txid not in unmined
         ]
         if waiting:
-            raise ConsignmentRefused(
-                f"{len(waiting)} transactions of the history are not {minimum_depth} blocks deep"
+            raise HistoryTooYoung(
+                f"the history is not {minimum_depth} blocks deep: of its transactions "
+                f"{len(waiting)} wait for more blocks"
             )
         return validated
 

@@ -10,8 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import OutPoint, sha256, txid_hex
-from lightspeed.chain import Chain
-from lightspeed.node.errors import ConsignmentRefused, InvoiceError, ProxyUnavailable
+from lightspeed.chain import BlockId, Chain
+from lightspeed.node.errors import (
+    ConsignmentRefused,
+    HistoryTooYoung,
+    InvoiceError,
+    ProxyUnavailable,
+)
 from lightspeed.node.stash import MAX_CONSIGNMENT_SIZE, Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tokens.building import TOKEN_OUTPUT_SAT, new_blinding
@@ -99,6 +104,8 @@ class Receiving:
         """Coins that invoices name."""
         for record in self._records.values():
             self._note_seal(record)
+        self._too_young: dict[tuple[str, str], BlockId] = {}
+        """Recipient id and endpoint -> the tip at which its consignment had to wait."""
 
     def all(self) -> list[IssuedInvoice]:
         """The oldest first."""
@@ -196,7 +203,8 @@ class Receiving:
         """A consignment as a file. `any_coin`: tokens on coins of ours need no invoice.
 
         Without tokens for us it is refused, unless it is a contract's introduction. Raises
-        `RgbFormatError`, `UnknownSchema`, `InvalidConsignment`, `ConsignmentRefused`.
+        `RgbFormatError`, `UnknownSchema`, `InvalidConsignment`, `ConsignmentRefused`,
+        `HistoryTooYoung`.
         """
         consignment = await asyncio.to_thread(_parsed, data)
         last = _last_witnesses(consignment)
@@ -277,12 +285,24 @@ class Receiving:
         return paid
 
     async def look(self) -> None:
-        """Ask at endpoints for consignments, and tell payers what became of theirs."""
+        """Ask at endpoints for consignments, and tell payers what became of theirs.
+
+        Nothing is told as long as some of a history is not deep enough.
+        """
+        if not self.busy:
+            return
+        tip = await self._chain.tip()
         for record in self.all():
             if record.invoice.endpoints and self._is_open(record):
                 for endpoint in record.invoice.endpoints:
+                    key = (record.invoice.recipient_id, endpoint)
+                    if self._too_young.get(key) == tip:
+                        continue
                     try:
-                        await self._look_at(record.invoice.recipient_id, endpoint)
+                        await self._look_at(*key)
+                    except HistoryTooYoung as young:
+                        self._too_young[key] = tip
+                        _log.info("a consignment waits for blocks", extra={"reason": str(young)})
                     except ProxyUnavailable as error:
                         _log.warning("a proxy does not answer", extra={"reason": str(error)})
 
@@ -301,10 +321,12 @@ class Receiving:
             _log.warning("a consignment was refused", extra={"reason": record.reason})
 
     async def _judge(self, record: IssuedInvoice, data: bytes) -> IssuedInvoice:
-        """Taken in, or with the reason why not."""
+        """Taken in, or with the reason why not. Raises `HistoryTooYoung`."""
         recipient_id = record.invoice.recipient_id
         try:
             await self.accept(data)
+        except HistoryTooYoung:
+            raise
         except (RgbFormatError, UnknownSchema, InvalidConsignment, ConsignmentRefused) as error:
             self._keep(replace(record, reason=str(error), refused=_digest(data)))
         else:
