@@ -1,5 +1,6 @@
 """Whatever a peer sends of this extension is acted on, or is a `ChannelViolation`."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -100,6 +101,30 @@ def test_locks_come_together_again(
             collector = collector.add(message)
         assert collector.complete
         assert collector.book(CHANNEL_ID) == secret.book
+
+
+@pytest.mark.parametrize("sizes", [[1] * 300, [1, 2] * 100, [150, 149, 1], [1, 299], [299, 1]])
+def test_locks_come_together_again_however_they_are_cut(sizes: list[int]) -> None:
+    secret = make_world(token_terms(locks=300)).secret_book
+    (whole,) = lock_messages(secret.book)
+    collector = LockCollector(book_id=secret.book.book_id, terms=secret.book.terms)
+    done = 0
+    for size in sizes:
+        data = whole.data[64 * done :][: 64 * size]
+        collector = collector.add(replace(whole, first_lock=done + 1, data=data))
+        done += size
+    assert collector.book(CHANNEL_ID) == secret.book
+
+
+def test_locks_one_by_one_do_not_cost_the_square_of_their_number() -> None:
+    terms = token_terms(locks=65_535)
+    collector = LockCollector(book_id=bytes(16), terms=terms)
+    piece = LsfLocks(channel_id=bytes(32), book_id=bytes(16), first_lock=1, data=bytes(64))
+    before = time.process_time()
+    for lock in range(1, terms.locks + 1):
+        collector = collector.add(replace(piece, first_lock=lock))
+    assert collector.complete
+    assert time.process_time() - before < 5  # once more than 20
 
 
 @given(total=st.integers(1, 2_500))

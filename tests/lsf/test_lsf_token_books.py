@@ -22,6 +22,7 @@ from lightspeed.lsf import (
     RejectReason,
 )
 from lightspeed.lsf.children import children
+from lightspeed.lsf.collect import lock_messages
 from lightspeed.payment import Scheme, SecretBook
 from lsf_pair import (
     channel_of,
@@ -57,6 +58,31 @@ def money(coloured: ColouredPair) -> tuple[int, int]:
 def held_sat(coloured: ColouredPair, secret: SecretBook) -> int:
     frozen = channel_of(coloured.funder).holder_commitment().frozen
     return frozen.output(LsfKey(secret.book.book_id)).value
+
+
+def test_a_channel_holds_no_more_seals_than_its_payee_allows() -> None:
+    """All of them are kept, and hashed for every commitment: sixteen full books are 340 MB."""
+    coloured = open_token_pair(limits=PayeeLimits(max_seals=12))
+    pair = coloured.pair
+    first = secret_book(pair, terms_of(coloured, scheme=Scheme.SEALS, locks=8))
+    open_book(pair, first)
+    fifth = terms_of(coloured, scheme=Scheme.SEALS, locks=5)
+    book = secret_book(pair, fifth, seed=b"2").book
+    with pytest.raises(ChannelRefusal, match="13 seals in the channel, at most 12"):
+        propose_book(pair, book)
+    payee = payee_of(pair)
+    propose = LsfPropose(
+        channel_id=book.channel_id, book_id=book.book_id, terms=book.terms.to_bytes()
+    )
+    for message in (propose, *lock_messages(book)):
+        payee.run(channel_of(payee).receive(message))
+    answer = payee.sent.popleft()
+    assert isinstance(answer, LsfReject)
+    assert answer.reason == RejectReason.POLICY
+    open_book(pair, secret_book(pair, replace(fifth, locks=4), seed=b"3"))
+    say_close(pair, first)
+    pair.settle()
+    open_book(pair, secret_book(pair, fifth, seed=b"4"))
 
 
 @SCHEMES

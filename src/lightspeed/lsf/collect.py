@@ -24,6 +24,7 @@ class LockCollector:
     book_id: bytes
     terms: BookTerms
     chunks: tuple[bytes, ...] = field(default=(), repr=False)
+    """Each longer than the next, so they are few: a payer may send locks one by one."""
     locks: int = 0
     """How many arrived."""
 
@@ -42,7 +43,10 @@ class LockCollector:
             raise ChunksOutOfOrder("the chunk does not hold whole locks")
         if self.locks + count > self.terms.locks:
             raise ChunksOutOfOrder(f"more locks than the {self.terms.locks} of the terms")
-        return replace(self, chunks=(*self.chunks, message.data), locks=self.locks + count)
+        chunks, data = [*self.chunks], message.data
+        while chunks and len(chunks[-1]) <= len(data):
+            data = chunks.pop() + data
+        return replace(self, chunks=(*chunks, data), locks=self.locks + count)
 
     def book(self, channel_id: bytes) -> Book:
         """Of a complete collection; its id still has to be compared with the proposed one."""

@@ -19,6 +19,7 @@ __all__ = [
     "CLAIM_COST_MARGIN",
     "DEFAULT_MAX_EXPOSURE_SAT",
     "DEFAULT_MAX_RUNGS",
+    "DEFAULT_MAX_SEALS",
     "DEFAULT_MAX_WINDOW",
     "MAX_BOOKS",
     "MAX_CHANNEL_RUNGS",
@@ -34,6 +35,7 @@ __all__ = [
     "default_refund_delay_blocks",
     "exposure",
     "rungs",
+    "seals",
 ]
 
 MAX_OUTPUTS_LOCKS = 2_322
@@ -42,6 +44,9 @@ MAX_OUTPUTS_LOCKS = 2_322
 
 DEFAULT_MAX_RUNGS = 127
 """With the refund a tree of depth 7: BIP 110 relays no control block of more than 257 bytes."""
+
+DEFAULT_MAX_SEALS = 2 * MAX_SEALS
+"""A full book and the one that follows it: each is kept and hashed for every commitment."""
 
 MAX_CHANNEL_RUNGS = 1_000
 """Of all ladder books of a channel: the payer signs each for both commitments, at each update."""
@@ -96,8 +101,8 @@ class PayeeLimits:
     """Accepted or open at one time."""
     max_locks: int = MAX_OUTPUTS_LOCKS
     """Of a book of scheme outputs."""
-    max_seals: int = MAX_SEALS
-    """Locks of a book of scheme seals."""
+    max_seals: int = DEFAULT_MAX_SEALS
+    """Locks of all books of scheme seals that are accepted or open at one time."""
     max_rungs: int = DEFAULT_MAX_RUNGS
     """Locks of a ladder book."""
     max_channel_rungs: int = MAX_CHANNEL_RUNGS
@@ -223,6 +228,11 @@ def check_claim_cost(terms: BookTerms, *, feerate: FeeRate) -> None:
 def rungs(terms: BookTerms) -> int:
     """What the book counts against the rungs of its channel."""
     return terms.locks if terms.scheme is Scheme.LADDER else 0
+
+
+def seals(terms: BookTerms) -> int:
+    """What the book counts against the seals of its channel."""
+    return terms.locks if terms.scheme is Scheme.SEALS else 0
 
 
 def check_book(

@@ -24,7 +24,14 @@ from lightspeed.colour import colour_parameters
 from lightspeed.lsf.collect import LockCollector, lock_messages
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import BookAccepted, BookRejected
-from lightspeed.lsf.limits import DelayRules, check_book, check_claim_cost, exposure, rungs
+from lightspeed.lsf.limits import (
+    DelayRules,
+    check_book,
+    check_claim_cost,
+    exposure,
+    rungs,
+    seals,
+)
 from lightspeed.lsf.messages import (
     LsfAccept,
     LsfLocks,
@@ -258,16 +265,20 @@ def _without_unopened(
 
 
 def _check_room(state: LsfState, terms: BookTerms) -> None:
-    """Raises `BookRefused` when the channel has too many books or rungs already."""
+    """Raises `BookRefused` when the channel has too many books, rungs or seals already."""
     limits, live = state.parameters.limits, [book.book.terms for book in state.live_books]
     if len(live) >= limits.max_books:
         raise BookRefused(RejectReason.POLICY, f"the channel has {len(live)} books already")
-    total = sum(map(rungs, [*live, terms]))
-    if total > limits.max_channel_rungs:
-        raise BookRefused(
-            RejectReason.POLICY,
-            f"{total} rungs in the channel, at most {limits.max_channel_rungs} are possible",
-        )
+    for what, counted, most in (
+        ("rungs", rungs, limits.max_channel_rungs),
+        ("seals", seals, limits.max_seals),
+    ):
+        total = sum(map(counted, [*live, terms]))
+        if total > most:
+            raise BookRefused(
+                RejectReason.POLICY,
+                f"{total} {what} in the channel, at most {most} are possible",
+            )
 
 
 def _exposed(amount: int, allowed: int, unit: str) -> BookRefused:
