@@ -254,6 +254,29 @@ async def test_transfer_waits_for_a_payee_that_wants_more_confirmations(tmp_path
         await eventually(lambda: sending.get(txid).state == TransferState.SETTLED)
 
 
+async def test_rgb_lib_waits_for_a_node_that_wants_more_confirmations(tmp_path: Path) -> None:
+    async with meeting(tmp_path) as world:
+        issuer, payer = await world.wallets.wallet("issuer"), await world.wallets.wallet("payer")
+        asset_id = await issuer.issue(SUPPLY)
+        first = await payer.invoice()
+        await world.wallets.transfer(issuer, payer, first, asset_id=asset_id, amount=50)
+        payee = await world.nodes.start("payee", minimum_depth=3)
+        proxy = world.wallets.proxy
+        invoiced = await payee.node.tokens.receiving.invoice(endpoints=(proxy.endpoint,))
+        recipient_id = invoiced.invoice.recipient_id
+        await payer.pay(recipient_id, asset_id=asset_id, amount=50)
+        await payee.node.tokens.look()
+        assert recipient_id not in proxy.acks
+        world.nodes.mine(2)
+        await eventually(lambda: recipient_id in proxy.acks)
+        assert proxy.acks[recipient_id]
+        await payer.refresh()
+        world.nodes.mine()
+        await payer.refresh()
+        assert await payer.status(recipient_id) == "SETTLED"
+        await settled(payee, parse_contract_id(asset_id), 50)
+
+
 async def test_tokens_that_shared_a_coin_are_received_apart(tmp_path: Path) -> None:
     """What rgb-lib sends of one contract moved others too: their bundles share a commitment."""
     async with meeting(tmp_path) as world:
