@@ -228,6 +228,39 @@ async def test_tokens_bought_on_chain_pass_a_channel_that_closes_in_agreement(
         assert await third.balance(asset_id) == (SUPPLY, SUPPLY)
 
 
+async def test_tokens_of_a_revoked_commitment_are_taken_and_spent(tmp_path: Path) -> None:
+    """The payee publishes it; the penalty takes both sides' tokens and those of the book."""
+    async with meeting(tmp_path) as world:
+        wallet, third = await world.wallets.wallet("wallet"), await world.wallets.wallet("third")
+        payer = await world.nodes.start("payer", party=Party.PAYER)
+        contract_id = await issued(payer)
+        asset_id = contract_id_text(contract_id)
+        payee = await world.nodes.start(
+            "payee", party=Party.PAYEE, lightspeed_changes={"tokens": (asset_id,)}
+        )
+        await open_coloured(
+            payer, payee, contract_id, tokens=IN_CHANNEL, pushed=PUSHED, party=Party.PAYER
+        )
+        books = TokenBooks(world.nodes, payer, payee, contract_id)
+        secret = await books.open_book()
+        revoked = payee.channel.holder_commitment_tx()
+        await books.redeem(secret, 1, secret.book.terms.chain_length)
+        await payee.node.books.settle_book(secret.book.book_id)
+        await eventually(lambda: books.settled(secret) == 1)
+        await payee.stop()
+        world.nodes.nodes.remove(payee)
+
+        world.wallets.regtest.broadcast(revoked)
+        for _ in range(20):
+            world.nodes.mine()
+            await payer.node.watch.look()
+        assert payer.driver.record.over
+        await settled(payer, contract_id, SUPPLY)
+        await world.send(payer, wallet, asset_id=asset_id, amount=SUPPLY)
+        await world.spend_all(wallet, third, asset_id)
+        assert await third.balance(asset_id) == (SUPPLY, SUPPLY)
+
+
 async def test_transfer_waits_for_a_payee_that_wants_more_confirmations(tmp_path: Path) -> None:
     """rgb-lib says nothing before all that the tokens rest on is as deep as it asks for."""
     async with meeting(tmp_path) as world:
