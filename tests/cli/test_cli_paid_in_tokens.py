@@ -106,6 +106,9 @@ def buy_and_call(seller: Path, buyer: Path, channel: str, contract: str, port: i
     assert "scheme outputs is for sats" in run(
         *book, "--scheme", "outputs", "--asset", "token", status=1
     )
+    assert "take 100,000 tokens, of which 1,000 are ours" in run(
+        *book, "--scheme", "seals", status=1
+    )
     assert "500 of 0.01 CALL" in run(
         *book, "--scheme", "seals", "--locks", 50, "--chain-length", 10
     )

@@ -1,5 +1,6 @@
 """`lightspeed book`: what is paid from."""
 
+import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,8 @@ class AssetName(Enum):
 
 _LOCKS = {SchemeName.OUTPUTS: 1_000, SchemeName.LADDER: 127, SchemeName.SEALS: 1_000}
 _LOCK_SAT = 1_000
+_LOOKS = 50
+_LOOK_SECONDS = 0.1
 
 
 @app.command(name="open")
@@ -129,7 +132,15 @@ def settle(data_dir: DataDir, book_id: BookId, as_json: JsonFlag = False) -> Non
     """As the payee: move what is completed into our balance, now. The book goes on."""
 
     async def settled(node: "NodeClient") -> "BookView":
-        return await node.settle_book(await _full_book_id(node, book_id))
+        full = await _full_book_id(node, book_id)
+        (before,) = (each for each in await node.books() if each.book_id == full)
+        view = await node.settle_book(full)
+        for _ in range(_LOOKS):  # the peer has to agree
+            if view.settled_units > before.settled_units:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+            (view,) = (each for each in await node.books() if each.book_id == full)
+        return view
 
     _show(ask(data_dir, settled), as_json=as_json)
 
@@ -199,7 +210,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         ),
         [
             (
-                view.book_id,
+                view.book_id[:16],
                 view.channel_id[:8],
                 view.state,
                 view.units,

@@ -127,7 +127,7 @@ def list_(data_dir: DataDir, as_json: JsonFlag = False) -> None:
         [
             (
                 view.channel_id[:16],
-                view.node_id[:16],
+                view.node_id[:8],
                 _state(view),
                 view.holder_msat // 1_000,
                 view.counterparty_msat // 1_000,
@@ -226,4 +226,6 @@ def _state(view: "ChannelView") -> str:
         return f"on chain: {view.onchain_state}"
     if view.usable:
         return "usable"
+    if view.phase == "failed":
+        return "closing by force"
     return f"{view.phase}, {'connected' if view.connected else 'not connected'}"

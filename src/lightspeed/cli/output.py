@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonFlag", "fields", "sats", "show_json", "stderr", "stdout", "table", "tokens"]
 
-_WIDTH_OF_NO_TERMINAL = 100
+_WIDTH_OF_NO_TERMINAL = 120
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document, for programs.")]
 

@@ -58,6 +58,10 @@ def serve(
 @app.command()
 def mine(
     blocks: Annotated[int, typer.Argument(min=1, max=10_000)] = 1,
+    every: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="One at a time, so that nodes can follow."),
+    ] = 0,
     url: UrlOption = _DEFAULT_URL,
     as_json: JsonFlag = False,
 ) -> None:
@@ -66,7 +70,10 @@ def mine(
 
     async def ask() -> int:
         async with RegtestClient(url) as client:
-            return await client.mine(blocks)
+            for _ in range(blocks - 1 if every else 0):
+                await client.mine()
+                await asyncio.sleep(every)
+            return await client.mine(1 if every else blocks)
 
     height = asyncio.run(ask())
     if as_json:

@@ -127,6 +127,7 @@ class PayerBooks:
         if driver.record.party is not Party.PAYER:
             raise NodeRefusal("this node is not the payer of a Lightspeed channel here")
         terms = await self._terms(driver.channel, request)
+        _check_covered(driver.channel, terms)
         self._check_seals(driver, terms)
         secret_book = await asyncio.to_thread(
             SecretBook.create,
@@ -361,6 +362,21 @@ def _asset(channel: Channel, request: BookRequest) -> tuple[bytes, int]:
     if request.scheme is Scheme.OUTPUTS:
         raise NodeRefusal("scheme outputs is for sats: tokens take ladder or seals")
     return colour.contract_id, request.lock_tokens
+
+
+def _check_covered(channel: Channel, terms: BookTerms) -> None:
+    """Raises `NodeRefusal`, before anything is proposed that could not be opened."""
+    sheet = channel.state.base
+    if terms.asset == SATS:
+        ours, unit = sheet.holder_msat // 1_000, "sat"
+    else:
+        ours, unit = sheet.holder_tokens, "tokens"
+    taken = terms.locks * terms.lock_amount
+    if taken > ours:
+        raise NodeRefusal(
+            f"{terms.locks:,} locks of {terms.lock_amount:,} take {taken:,} {unit}, of which "
+            f"{ours:,} are ours in the channel"
+        )
 
 
 def _lightspeed(channel: Channel) -> LightspeedFunding:
