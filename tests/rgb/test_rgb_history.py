@@ -198,6 +198,38 @@ def test_tokens_stand_with_everything_that_they_rest_on() -> None:
     assert holding.txid == first.tx.txid
 
 
+@pytest.mark.parametrize("mined_first", [True, False])
+def test_tokens_are_not_hidden_by_another_transaction_with_their_transition(
+    mined_first: bool,
+) -> None:
+    """Whoever brought them shows it later, unmined: on it the real ones would seem to rest."""
+    token = genesis(100)
+    coloured = [
+        colour(
+            Tx(2, (TxIn(coin(0)),), (OPRET_PLACEHOLDER, TxOut(Sat(sat), p2tr(bytes(32)))), 0),
+            contract_id=token.contract_id,
+            inputs=[issued(token, 0)],
+            allocations=[(GraphSeal(None, 1, 5), 100)],
+        )
+        for sat in (400, 500)
+    ]
+    real, other = coloured if mined_first else coloured[::-1]
+    assert real.opid == other.opid
+    (held,) = real.on_output(1)
+    ours = moved(token, [(held, real.tx.outpoint(1))], (1, 100))
+    bundles = [each.witness for each in coloured]
+    history = History(token).add(*bundles, ours.witness)
+    mined = dict.fromkeys((real.tx.txid, ours.tx.txid), WitnessStatus.MINED)
+    for told in (mined, {**mined, other.tx.txid: WitnessStatus.TENTATIVE}):
+        ((opout, holding),) = history.holdings(told).items()
+        assert (holding.outpoint, holding.mined) == (ours.tx.outpoint(1), True)
+        proof = history.consignment([opout], statuses=told)
+        assert [bundle.txid for bundle in proof.bundles] == [real.tx.txid, ours.tx.txid]
+        assert proven(proof) == {opout: 100}
+    unspent = history.holdings({real.tx.txid: WitnessStatus.MINED})
+    assert [each.outpoint for each in unspent.values()] == [real.tx.outpoint(1)]
+
+
 def test_foreign_contradictory_and_incomplete_histories_are_refused() -> None:
     token = genesis(100)
     first = moved(token, [(issued(token, 0), coin(0))], (1, 60), (2, 40))

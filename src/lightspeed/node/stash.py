@@ -82,6 +82,8 @@ class Stash:
         self._store = store
         self._chain = chain
         self._safe_depth = safe_depth
+        self._seen: dict[bytes, int] = {}
+        """Depths of transactions when they were asked for last."""
         self._final: dict[bytes, int] = {}
         """Heights of transactions that are safely deep."""
         self._at: dict[OutPoint, dict[Opout, tuple[bytes, int]]] = {}
@@ -118,6 +120,11 @@ class Stash:
     def contracts_on(self, outpoint: OutPoint) -> frozenset[bytes]:
         """Of which contracts."""
         return frozenset(contract_id for contract_id, _ in self._at.get(outpoint, {}).values())
+
+    @property
+    def seen(self) -> Mapping[bytes, WitnessStatus]:
+        """Of transactions that were there when they were asked for last."""
+        return _judged(self._seen, 1)
 
     async def holdings(self, contract_id: bytes, *, minimum_depth: int = 1) -> dict[Opout, Holding]:
         """Whatever the history says to be unspent, ours or not. Raises `ChainUnavailable`.
@@ -226,7 +233,7 @@ class Stash:
         self, contract_id: bytes, opouts: Collection[Opout], *, named: Collection[SecretSeal] = ()
     ) -> Consignment:
         """See `History.consignment`."""
-        return self.history(contract_id).consignment(opouts, named=named)
+        return self.history(contract_id).consignment(opouts, named=named, statuses=self.seen)
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -268,7 +275,11 @@ class Stash:
                     self._final[txid] = height
             found[txid] = max(tip.height - height + 1, 0)
 
-        await asyncio.gather(*(ask(txid) for txid in set(txids)))
+        asked = set(txids)
+        await asyncio.gather(*(ask(txid) for txid in asked))
+        for txid in asked - found.keys():
+            self._seen.pop(txid, None)
+        self._seen |= found
         return found
 
     async def _witness(self, txid: bytes, status: WitnessStatus) -> Witness:

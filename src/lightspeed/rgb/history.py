@@ -7,6 +7,7 @@ out, and seals that nobody spends on it are concealed.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Self, TypeVar
 
 from lightspeed.bitcoin import OutPoint, Tx
@@ -23,6 +24,9 @@ from lightspeed.rgb.validation import WitnessStatus
 __all__ = ["History", "HistoryError", "Holding", "NotEnoughTokens", "pick_holdings"]
 
 T = TypeVar("T", Genesis, Transition)
+
+_RANKS: Mapping[WitnessStatus | None, int] = {WitnessStatus.TENTATIVE: 1, WitnessStatus.MINED: 2}
+_NOT_ASKED: Mapping[bytes, WitnessStatus] = MappingProxyType({})
 
 
 class HistoryError(RgbError, LocalError, ValueError):
@@ -115,7 +119,7 @@ class History:
         contract_id = self.contract_id
         mined = {contract_id: True}
         found = dict(_held(contract_id, self.genesis, None, mined=True))
-        for opid, txid, transition in self._operations():
+        for opid, txid, transition in self._operations(statuses):
             status = statuses.get(txid, WitnessStatus.ARCHIVED)
             parents = {opout.opid for opout in transition.inputs}
             if status in gone or not parents <= mined.keys():
@@ -126,9 +130,11 @@ class History:
             found.update(_held(opid, transition, txid, mined=mined[opid]))
         return found
 
-    def _operations(self) -> Iterator[tuple[bytes, bytes, Transition]]:
+    def _operations(
+        self, statuses: Mapping[bytes, WitnessStatus]
+    ) -> Iterator[tuple[bytes, bytes, Transition]]:
         """Opid, witness id, transition: all of them, parents first."""
-        located = self._located()
+        located = self._located(statuses)
 
         def known_parents(opid: bytes) -> Iterator[bytes]:
             return (parent for parent in _parents(located[opid][1]) if parent in located)
@@ -136,23 +142,36 @@ class History:
         for opid in _parents_first(located, known_parents):
             yield (opid, *located[opid])
 
-    def _located(self) -> dict[bytes, tuple[bytes, Transition]]:
-        return {
-            opid: (txid, transition)
-            for txid, bundle in self.bundles.items()
-            for opid, transition in bundle.bundle.known
-        }
+    def _located(
+        self, statuses: Mapping[bytes, WitnessStatus]
+    ) -> dict[bytes, tuple[bytes, Transition]]:
+        """By opid. Of transactions with the same transition, which spend the same coins, the one
+        that stands counts, or else the one that came last.
+        """
+        located: dict[bytes, tuple[bytes, Transition]] = {}
+        ranks: dict[bytes, int] = {}
+        for txid, bundle in self.bundles.items():
+            rank = _RANKS.get(statuses.get(txid), 0)
+            for opid, transition in bundle.bundle.known:
+                if rank >= ranks.get(opid, 0):
+                    located[opid], ranks[opid] = (txid, transition), rank
+        return located
 
     # --- handing over ---------------------------------------------------------------------
 
     def consignment(
-        self, opouts: Collection[Opout], *, named: Collection[SecretSeal] = ()
+        self,
+        opouts: Collection[Opout],
+        *,
+        named: Collection[SecretSeal] = (),
+        statuses: Mapping[bytes, WitnessStatus] = _NOT_ASKED,
     ) -> Consignment:
-        """What proves these allocations. `named`: seals that the receiver knows and we need not.
+        """What proves these allocations. `named`: seals that the receiver knows and we need not;
+        `statuses`: as for `holdings`, as far as they are known.
 
         Raises `HistoryError` when a part of it is not known, or spends a concealed seal.
         """
-        located, wanted = self._located(), set(opouts)
+        located, wanted = self._located(statuses), set(opouts)
         needed = self._on_the_way(wanted, located)
         spent = {opout for opid in needed for opout in located[opid][1].inputs}
         kept = spent | wanted

@@ -235,7 +235,8 @@ class Selling:
         assigns = transition.assignments.of_type(ASSET_OWNER)
         history = self._stash.history(contract_id).add(bundle)
         every = [Opout(opid, ASSET_OWNER, number) for number in range(len(assigns))]
-        await self._stash.check(history.consignment(every), unmined=[tx.txid])
+        proof = history.consignment(every, statuses=self._stash.seen)
+        await self._stash.check(proof, unmined=[tx.txid])
         if sale.change_seal is None:
             return
         rest = sum(item["amount"] for item in terms.inputs) - terms.amount
