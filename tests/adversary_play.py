@@ -51,6 +51,7 @@ LIFE = (
     "crash",
     "reorganise",
     "shut_down",
+    "lose_ledger",
 )
 """What happens to honest nodes."""
 
@@ -93,6 +94,7 @@ class Game:
     tried: Counter[str] = field(default_factory=Counter)
     sleeps_left: int = 1
     censored_left: int = 1
+    ledger_left: int = 1
 
     def __post_init__(self) -> None:
         thief = self.world.thief
@@ -239,6 +241,15 @@ class Game:
             return False
         closing = machine.node.close_channel(machine.channel.channel_id)
         await self.world.wish(closing, delivered=bool(b % 8))
+        return True
+
+    async def _lose_ledger(self, a: int, b: int) -> bool:
+        """It answers nothing for some blocks."""
+        if not self.world.payee.running or not self.ledger_left:
+            return False
+        self.ledger_left -= 1
+        with self.world.ledger_down():
+            await self.world.mine(1 + a % 4)
         return True
 
     # --- what a thief does ----------------------------------------------------------------

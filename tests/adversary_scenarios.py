@@ -5,17 +5,14 @@ on until the honest nodes have seen the end, while the thief takes whatever it c
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
-from unittest import mock
 
 from adversary_law import Account, check_all
 from adversary_world import D, World, world_of
 from lightspeed.bitcoin import FeeRate, Tx, TxIn, TxOut, p2wpkh, sha256
 from lightspeed.channel import Effect, Phase
 from lightspeed.channel.channel import Channel
-from lightspeed.ledger import LedgerUnavailable
 from lightspeed.lsf import (
     LsfClose,
     LsfSettle,
@@ -713,12 +710,7 @@ async def ledger_is_down_when_the_channel_closes(world: World) -> None:
     await world.look()
     await paid(world, secret, 6)
 
-    async def down(*_: Any, **__: Any) -> Any:
-        raise LedgerUnavailable("down")
-
-    with ExitStack() as stack:
-        for name in ("fence", "status", "completed_secrets", "extend_lease"):
-            stack.enter_context(mock.patch.object(world.payee.ledger, name, down))
+    with world.ledger_down():
         await thief_publishes(world, age=0)
         await world.mine(6)
     await world.mine()

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from lightspeed.chain import BroadcastRefused, Regtest
 from lightspeed.channel import ChannelRefusal, Effect, Phase
 from lightspeed.channel.channel import Channel
 from lightspeed.errors import LightspeedError, RemoteError
+from lightspeed.ledger import LedgerUnavailable, SQLiteLedger
 from lightspeed.lsf import (
     LightspeedFunding,
     Party,
@@ -233,14 +234,14 @@ class World:
             return
         lines = [machine.plug(self.other(machine)) for machine in self.machines]
         for machine, line in zip(self.machines, lines, strict=True):
-            await self._in(machine, machine.node.on_peer(line))  # type: ignore[arg-type]
+            await self.in_process(machine, machine.node.on_peer(line))  # type: ignore[arg-type]
 
     async def disconnect(self) -> None:
         """What is under way is lost."""
         for machine in self.machines:
             line = machine.unplug()
             if line is not None and machine.running:
-                await self._in(machine, machine.node.on_peer_gone(line))  # type: ignore[arg-type]
+                await self.in_process(machine, machine.node.on_peer_gone(line))  # type: ignore[arg-type]
 
     async def deliver(self, sender: Machine) -> Message | None:
         """The next message of `sender`, over the wire's form."""
@@ -260,7 +261,7 @@ class World:
             return
         decoded = self.codec.decode(message.encode())
         try:
-            await self._in(receiver, receiver.node.on_message(receiver.line, decoded))  # type: ignore[arg-type]
+            await self.in_process(receiver, receiver.node.on_message(receiver.line, decoded))  # type: ignore[arg-type]
         except RemoteError:
             await self.disconnect()  # as the task that reads the connection does
         if any(machine.line is not None and not machine.line.up for machine in self.machines):
@@ -310,7 +311,7 @@ class World:
         (victim,) = self.honest
         await self.hear(victim, message)
 
-    async def _in(self, machine: Machine, act: Awaitable[Any]) -> Any:
+    async def in_process(self, machine: Machine, act: Awaitable[Any]) -> Any:
         """Something that the process of `machine` does; it may die of it."""
         try:
             return await act
@@ -358,7 +359,7 @@ class World:
         if not machine.running or not machine.has_channel:
             return False
         try:
-            await self._in(machine, machine.driver.act(turn))
+            await self.in_process(machine, machine.driver.act(turn))
         except ChannelRefusal:
             return False
         return machine.running
@@ -418,11 +419,11 @@ class World:
         for machine in self.machines:
             if machine.party is self.cheat:
                 if machine.running and not self.provoked:
-                    await self._in(machine, machine.node.watch.look())
+                    await self.in_process(machine, machine.node.watch.look())
             elif not asleep:
                 await self.start(machine)
                 if machine.running:
-                    await self._in(machine, machine.node.watch.look())
+                    await self.in_process(machine, machine.node.watch.look())
         await self.quiet()
 
     async def reorganise(self, depth: int, *, censored: bool = False) -> None:
@@ -442,6 +443,28 @@ class World:
         try:
             self.regtest.broadcast(tx)
         except BroadcastRefused:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def ledger_down(self) -> Iterator[None]:
+        """It answers nothing to the payee's node, over restarts too."""
+
+        async def down(*_: Any, **__: Any) -> Any:
+            raise LedgerUnavailable("down")
+
+        asked = ("fence", "status", "statuses", "completed_secrets", "extend_lease", "store_book")
+        with contextlib.ExitStack() as stack:
+            for name in asked:
+                stack.enter_context(mock.patch.object(SQLiteLedger, name, down))
+            yield
+
+    def broadcast_by(self, machine: Machine, tx: Tx) -> bool:
+        """By the wallet of `machine`, whatever its node does."""
+        try:
+            self.regtest.broadcast(tx)
+        except BroadcastRefused:
+            machine.purse.release(tx)
             return False
         return True
 
@@ -594,7 +617,7 @@ class World:
         if not machine.has_channel:
             return False
         try:
-            await self._in(machine, wish(machine.node))
+            await self.in_process(machine, wish(machine.node))
         except LightspeedError:
             return False
         return machine.running
@@ -623,7 +646,7 @@ class World:
         await self.start(machine)
         if machine.running:
             with contextlib.suppress(LightspeedError):
-                await self._in(
+                await self.in_process(
                     machine,
                     machine.node.close_channel(machine.channel.channel_id, force=True),
                 )
