@@ -15,10 +15,8 @@ from lightspeed.colour import (
     ColourTerms,
     ConsignmentCollector,
     Offer,
-    RgbAdmit,
     RgbAsk,
     RgbConsignment,
-    RgbDeposit,
     RgbOffer,
     RgbRefuse,
     RgbTrade,
@@ -34,15 +32,8 @@ CHANNEL_ID, CONTRACT_ID = bytes(32), bytes(range(32))
 TERMS = ColourTerms(contract_id=CONTRACT_ID, tokens=1_000, pushed=400)
 TOKEN = TokenInput(Opout(bytes(32), 4_000, 1), 1_000)
 PARAMETERS = ColourParameters(terms=TERMS, allocations=(TOKEN,))
-CONTENT = ColourContent(inputs=(TOKEN,), holder_traded=3)
-STATE = ColourState(
-    parameters=PARAMETERS,
-    holder_offer=Offer(4, 10, 5_000),
-    offers_made=4,
-    admitted=(TOKEN,),
-    deposits=(TOKEN,),
-    granted=frozenset({TOKEN.opout}),
-)
+CONTENT = ColourContent(holder_traded=3)
+STATE = ColourState(parameters=PARAMETERS, holder_offer=Offer(4, 10, 5_000), offers_made=4)
 PIECE = RgbConsignment(channel_id=CHANNEL_ID, total=9, offset=0, data=b"bytes")
 
 
@@ -105,8 +96,6 @@ TARGET = Target(
         (message, RgbAsk(channel_id=CHANNEL_ID, tokens=10).encode()),
         (message, RgbOffer(channel_id=CHANNEL_ID, offer=1, tokens=10, price_msat=5).encode()),
         (message, RgbTrade(channel_id=CHANNEL_ID, offer=1, tokens=10, price_msat=5).encode()),
-        (message, RgbAdmit(channel_id=CHANNEL_ID, opout=TOKEN.opout).encode()),
-        (message, RgbDeposit(channel_id=CHANNEL_ID, opout=TOKEN.opout, amount=1_000).encode()),
         (message, RgbRefuse(channel_id=CHANNEL_ID, subject=1, text=b"no").encode()),
         (opened, TERMS.to_bytes()),
         (accepted, accepter_record(CONTRACT_ID)),

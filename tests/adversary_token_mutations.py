@@ -139,7 +139,7 @@ def closing_proof_is_stored_when_the_close_is_complete(stack: ExitStack) -> None
 
 
 def offers_are_taken_twice(stack: ExitStack) -> None:
-    patched(updates, "_check_trade", lambda *_: None)(stack)
+    patched(updates, "check", lambda *_: None)(stack)
     patched(ColourContent, "traded", lambda *_: 0)(stack)
 
 

@@ -14,7 +14,6 @@ from lightspeed.colour import (
     ColourState,
     ColourTerms,
     RgbTrade,
-    next_deposits,
     with_allocations,
 )
 from lightspeed.rgb import (
@@ -144,7 +143,7 @@ class ColouredPair:
         return sheet.holder_tokens, sheet.counterparty_tokens
 
     def total(self) -> int:
-        return sum(token.amount for token in content_of(self.funder).inputs)
+        return sum(token.amount for token in state_of(self.funder).parameters.allocations)
 
     def proved(self, *bundles: WitnessBundle) -> dict[OutPoint, int]:
         """What is where after these bundles, by the outpoint, without the issuer's rest."""
@@ -186,30 +185,12 @@ class ColouredPair:
         buyer.run(channel_of(buyer).commit())
         self.pair.settle()
 
-    # --- deposits ----------------------------------------------------------------------
-    def put_on_funding(self, amount: int, *, blinding: int = 5) -> TokenInput:
+    def put_on_funding(self, amount: int) -> TokenInput:
         """On chain: a transfer to the funding outpoint."""
-        seal = GraphSeal(self.funding.txid, self.funding.vout, blinding)
+        seal = GraphSeal(self.funding.txid, self.funding.vout, 5)
         coloured = self.token.pay(TxOut(Sat(1_000), p2wpkh(bytes(20))), [(seal, amount)])
         self.history.append(coloured.witness)
         return TokenInput(Opout(coloured.opid, ASSET_OWNER, 0), amount)
-
-    def deposit(self, node: Node, amount: int) -> TokenInput:
-        """From the transfer on chain to the irrevocable update."""
-        token = self.put_on_funding(amount, blinding=len(self.history))
-        other = self.pair.other(node)
-        self.extend(node, colouring_of(node).send_deposit([token], b"consignment" * 9_000))
-        self.pair.settle()
-        self.extend(other, colouring_of(other).admit([token]))
-        self.pair.settle()
-        self.propose_deposits(node)
-        self.pair.settle()
-        return token
-
-    def propose_deposits(self, node: Node) -> None:
-        for update in next_deposits(channel_of(node)):
-            node.run(channel_of(node).propose(update))
-        node.run(channel_of(node).commit())
 
 
 def open_coloured_pair(

@@ -17,7 +17,7 @@ from lightspeed.bitcoin import (
 from lightspeed.channel import SpentOnChain
 from lightspeed.channel.graph import Draft, Frozen, Output, bip69_order, build
 from lightspeed.channel.keys import ChannelSecrets, CommitmentKeys, derive_revocation_private_key
-from lightspeed.colour import ColourContent, coloured_draft
+from lightspeed.colour import coloured_draft
 from lightspeed.lsf.child import LsfChild
 from lightspeed.lsf.keys import LsfBasepoints, LsfKeys, book_private_key, lsf_private_key
 from lightspeed.lsf.messages import Party
@@ -167,10 +167,12 @@ class World:
             Output("low", TxOut(Sat(1), DESTINATION)),
             Output("high", TxOut(Sat(10**12), DESTINATION), tokens=rest),
         ]
-        content = ColourContent(inputs=(TokenInput(Opout(CONTRACT, ASSET_OWNER, 0), SUPPLY),))
+        moved = TokenInput(Opout(CONTRACT, ASSET_OWNER, 0), SUPPLY)
 
         def coloured(draft: Draft) -> Draft:
-            return coloured_draft(draft, content, contract_id=CONTRACT) if in_tokens else draft
+            if not in_tokens:
+                return draft
+            return coloured_draft(draft, contract_id=CONTRACT, inputs=[moved])
 
         return build(
             lambda: Draft(2, self.number, (TxIn(_FUNDING),), (*others, lsf)),

@@ -24,7 +24,6 @@ from lightspeed.channel.commitment import obscuring_factor
 from lightspeed.channel.graph import HtlcKey
 from lightspeed.channel.keys import ChannelSecrets
 from lightspeed.channel.terms import CommitmentBalance, CommitmentTerms, HtlcOutput
-from lightspeed.colour.messages import OpoutField
 from lightspeed.lsf.messages import LockElementField
 from lightspeed.payment import (
     MAX_LOCKS,
@@ -84,8 +83,6 @@ def wire_values(field: Any) -> st.SearchStrategy[Any]:
         case LockElementField():
             sizes = [UInt(4), UInt(2), Fixed(32)]
             return st.builds(LockElement, *[wire_values(size) for size in sizes])
-        case OpoutField():
-            return st.builds(Opout, *[wire_values(size) for size in (Fixed(32), UInt(2), UInt(2))])
         case _:
             raise TypeError(f"no strategy for {field!r}")
 

@@ -1,4 +1,4 @@
-"""Any order of trades, deposits, payments, deliveries and lost connections: no token appears, none
+"""Any order of trades, payments, deliveries and lost connections: no token appears, none
 is lost, and both sides agree who has which.
 """
 
@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from channel_pair import Node
-from colour_pair import channel_of, colouring_of, content_of, open_coloured_pair, state_of
-from lightspeed.bitcoin import sha256
+from colour_pair import channel_of, colouring_of, open_coloured_pair, state_of
 from lightspeed.channel import ChannelRefusal, Effect, Link
-from lightspeed.colour import TokensDeposited, TokensTraded, next_deposits
-from lightspeed.rgb import Opout, TokenInput
+from lightspeed.colour import TokensTraded
 from lightspeed.units import Msat
 
 ONION = bytes(1366)
@@ -29,7 +27,6 @@ class ColouredChannels(RuleBasedStateMachine):
         super().__init__()
         self.coloured = open_coloured_pair(tokens=TOKENS, pushed=400, push_sat=2_000_000)
         self.pair = self.coloured.pair
-        self.announced = 0
         self.htlcs = 0
 
     def node(self, side: bool) -> Node:
@@ -65,28 +62,6 @@ class ColouredChannels(RuleBasedStateMachine):
             self.wish(node, lambda: channel_of(node).propose(trade))
             self.wish(node, channel_of(node).commit)
             self.talk(rounds, 1, price=1_000)
-
-    @rule(side=st.booleans(), amount=st.integers(1, 500))
-    def announce_deposit(self, side: bool, amount: int) -> None:
-        node = self.node(side)
-        opout = Opout(sha256(b"deposit %d" % self.announced), 4000, 0)
-        token = TokenInput(opout, amount)
-        self.announced += 1
-        self.extend(node, colouring_of(node).send_deposit([token], bytes(70_000)))
-
-    @rule(side=st.booleans())
-    def admit(self, side: bool) -> None:
-        """What the other side's node has told of: the consignments are believed here."""
-        node = self.node(side)
-        for token in state_of(self.pair.other(node)).deposits:
-            self.extend(node, colouring_of(node).admit([token]))
-
-    @rule(side=st.booleans())
-    def deposit(self, side: bool) -> None:
-        node = self.node(side)
-        for update in next_deposits(channel_of(node)):
-            self.wish(node, lambda update=update: channel_of(node).propose(update))  # type: ignore[misc]
-        self.wish(node, channel_of(node).commit)
 
     @rule(side=st.booleans(), amount=st.integers(1_000, 400_000_000))
     def offer_htlc(self, side: bool, amount: int) -> None:
@@ -146,10 +121,8 @@ class ColouredChannels(RuleBasedStateMachine):
     @invariant()
     def no_token_appears_or_vanishes(self) -> None:
         for node in (self.pair.funder, self.pair.fundee):
-            sheet, inputs = channel_of(node).state.base, content_of(node).inputs
-            assert sheet.holder_tokens + sheet.counterparty_tokens == sum(
-                token.amount for token in inputs
-            )
+            sheet = channel_of(node).state.base
+            assert sheet.holder_tokens + sheet.counterparty_tokens == TOKENS
             for built in (
                 channel_of(node).holder_commitment(),
                 *channel_of(node).counterparty_commitments(),
@@ -173,15 +146,10 @@ class ColouredChannels(RuleBasedStateMachine):
         self.pair.settle()
         self.pair.check_mirrored()
         ours, theirs = self.pair.funder, self.pair.fundee
-        assert content_of(ours).inputs == content_of(theirs).inputs
         for buyer, seller in ((ours, theirs), (theirs, ours)):
             known = state_of(buyer).counterparty_offer
             assert known in (None, state_of(seller).holder_offer)
-        for kind in (TokensTraded, TokensDeposited):
-            assert len(ours.take(kind)) == len(theirs.take(kind))
-        made = [event.token for event in ours.take(TokensDeposited)]
-        assert len(set(made)) == len(made)
-        assert len(content_of(ours).inputs) == 1 + len(made)
+        assert len(ours.take(TokensTraded)) == len(theirs.take(TokensTraded))
 
 
 ColouredChannels.TestCase.settings = settings(

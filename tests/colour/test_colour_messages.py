@@ -10,7 +10,8 @@ import strategies
 from channel_pair import Pair
 from colour_pair import channel_of, open_coloured_pair
 from lightspeed.channel import ChannelViolation, StateError
-from lightspeed.colour import COLOUR_MESSAGES, RgbConsignment
+from lightspeed.colour import COLOUR_MESSAGES, ConsignmentCollector, RgbConsignment
+from lightspeed.colour.consignments import consignment_messages
 from lightspeed.colour.messages import MAX_CONSIGNMENT_BYTES_PER_MESSAGE
 from lightspeed.colour.negotiation import ColourParameters, load_tokens
 from lightspeed.colour.state import dump_content, load_content, load_state
@@ -52,6 +53,26 @@ def test_the_largest_piece_of_a_consignment_fits_a_message() -> None:
         channel_id=bytes(32), total=1, offset=0, data=bytes(MAX_CONSIGNMENT_BYTES_PER_MESSAGE)
     )
     assert len(piece.encode()) == MAX_MESSAGE_SIZE
+
+
+def test_consignments_come_in_order_and_bounded() -> None:
+    data = bytes(2 * MAX_CONSIGNMENT_BYTES_PER_MESSAGE) + b"end"
+    first, second, third = consignment_messages(bytes(32), data)
+    small = replace(first, data=first.data[1:])
+    for wrong in (second, replace(first, total=(16 << 20) + 1), replace(first, data=b""), small):
+        with pytest.raises(ChannelViolation):
+            ConsignmentCollector.begin(wrong)
+    begun = ConsignmentCollector.begin(first)
+    for wrong in (first, third, replace(second, total=7), replace(second, data=b"")):
+        with pytest.raises(ChannelViolation):
+            begun.add(wrong)
+    nearly = begun.add(second)
+    assert not nearly.complete
+    with pytest.raises(ChannelViolation):
+        nearly.add(replace(third, data=b"endless"))
+    whole = nearly.add(third)
+    assert whole.complete
+    assert whole.data == data
 
 
 @pytest.fixture(scope="module")

@@ -66,10 +66,9 @@ def check_proved(coloured: ColouredPair, found: list[Sweep], tx: Coloured, token
 @pytest.mark.parametrize("funder_closes", [True, False])
 def test_both_sides_take_their_tokens_after_a_unilateral_close(funder_closes: bool) -> None:
     coloured = open_coloured_pair(pushed=400)
-    coloured.deposit(coloured.fundee, 50)
     closer = coloured.funder if funder_closes else coloured.fundee
     commitment = channel_of(closer).holder_commitment_tx()
-    for node, tokens in ((coloured.funder, 600), (coloured.fundee, 450)):
+    for node, tokens in ((coloured.funder, 600), (coloured.fundee, 400)):
         (sweep,) = sweeps(node, commitment)
         assert sum(token.amount for token in sweep.spend.tokens) == tokens
         check_proved(coloured, [sweep], swept(coloured, sweep.spend), tokens)
@@ -82,7 +81,6 @@ def test_revoked_commitment_gives_the_victim_all_its_tokens(funder_cheats: bool)
     victim = coloured.pair.other(cheater)
     revoked = channel_of(cheater).holder_commitment_tx()
     coloured.trade(victim, 100, 1_000_000)
-    coloured.deposit(victim, 50)
     found = sweeps(victim, revoked)
     assert {sweep.purpose for sweep in found} == {"own balance", "penalty"}
     together = swept(coloured, *[sweep.spend for sweep in found])
@@ -95,10 +93,7 @@ def test_revoked_commitments_are_rebuilt_with_the_same_bytes() -> None:
     revoked = []
     for number in range(4):
         revoked.append(channel_of(cheater).holder_commitment())
-        if number == 1:
-            coloured.deposit(victim, 7)
-        else:
-            coloured.trade(victim, 10 + number, 500)
+        coloured.trade(victim, 10 + number, 500)
     victim.restart()
     for built in revoked:
         found = identify(channel_of(victim), built.frozen.tx, victim.lookup)

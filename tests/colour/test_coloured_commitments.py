@@ -103,26 +103,20 @@ def test_fee_update_makes_other_bytes_and_proves_the_same() -> None:
     check_proved(coloured)
 
 
-def test_trades_and_deposits_of_both_sides_are_proved() -> None:
+def test_trades_of_both_sides_are_proved() -> None:
     coloured = open_coloured_pair(tokens=1_000, pushed=400)
     msat = channel_of(coloured.funder).state.base.holder_msat
     coloured.trade(coloured.funder, 400, 7_777)
     assert coloured.tokens() == (1_000, 0)
     assert channel_of(coloured.funder).state.base.holder_msat == msat - 7_777
     check_proved(coloured)
-    coloured.deposit(coloured.fundee, 50)
-    assert coloured.tokens() == (1_000, 50)
-    check_proved(coloured)
-    coloured.deposit(coloured.funder, 1)
-    coloured.trade(coloured.fundee, 1_001, 0)
-    assert coloured.tokens() == (0, 1_051)
-    assert coloured.total() == 1_051
+    coloured.trade(coloured.fundee, 1_000, 0)
+    assert coloured.tokens() == (0, 1_000)
     check_proved(coloured)
 
 
 def test_restarted_channels_build_the_same_bytes() -> None:
     coloured = open_coloured_pair(pushed=400)
-    coloured.deposit(coloured.fundee, 50)
     coloured.trade(coloured.fundee, 5, 1_000)
     before = [built.frozen for _, built in commitments(coloured)]
     for node in (coloured.funder, coloured.fundee):
@@ -139,7 +133,6 @@ def test_restarted_channels_build_the_same_bytes() -> None:
 
 def test_closing_transaction_proves_both_sides_tokens() -> None:
     coloured = open_coloured_pair(pushed=400)
-    coloured.deposit(coloured.fundee, 50)
     coloured.funder.run(channel_of(coloured.funder).shutdown())
     coloured.pair.settle()
     (tx,) = coloured.funder.published
@@ -153,4 +146,4 @@ def test_closing_transaction_proves_both_sides_tokens() -> None:
         for vout, output in enumerate(tx.outputs)
     }
     assert outputs[channel_of(coloured.funder).state.holder_shutdown_script or b""] == 600
-    assert outputs[channel_of(coloured.fundee).state.holder_shutdown_script or b""] == 450
+    assert outputs[channel_of(coloured.fundee).state.holder_shutdown_script or b""] == 400

@@ -152,12 +152,12 @@ def test_opener_keeps_its_own_output_too() -> None:
 
 def test_allocations_are_found_on_the_funding_outpoint_only() -> None:
     coloured = open_coloured_pair()
-    deposit = coloured.put_on_funding(25)
+    later = coloured.put_on_funding(25)
     contract_id = coloured.token.contract_id
     validated = coloured.token.validate(*coloured.history)
     found = allocations_on(validated, coloured.funding, contract_id=contract_id)
     assert sum(token.amount for token in found) == 1_025
-    assert deposit in found
+    assert later in found
     elsewhere = OutPoint(coloured.funding.txid, coloured.funding.vout + 1)
     rest = allocations_on(validated, elsewhere, contract_id=contract_id)
     assert sum(token.amount for token in rest) == Token().supply_each - 1_000

@@ -16,29 +16,19 @@ from colour_pair import (
 )
 from lightspeed.channel import ChannelClosed, ChannelRefusal, ChannelView, ChannelViolation, Side
 from lightspeed.colour import (
-    MAX_ALLOCATIONS,
     AskRefused,
-    ConsignmentReceived,
-    ConsignmentRefused,
-    DepositAdmitted,
     Offer,
     RefusedSubject,
-    RgbAdmit,
     RgbAsk,
     RgbConsignment,
-    RgbDeposit,
     RgbOffer,
     RgbRefuse,
     RgbTrade,
     TokensAsked,
-    TokensDeposited,
     TokensOffered,
     TokensTraded,
-    next_deposits,
 )
 from lightspeed.colour.consignments import consignment_messages
-from lightspeed.colour.messages import MAX_CONSIGNMENT_BYTES_PER_MESSAGE
-from lightspeed.rgb import Opout, TokenInput
 from lightspeed.units import Msat
 from lightspeed.wire import ClosingSigned, Message, UpdateAddHtlc, UpdateFee
 
@@ -275,14 +265,10 @@ def test_seller_cannot_sell_more_than_it_has(coloured: ColouredPair) -> None:
 
 
 def test_what_the_next_commitment_may_not_have_is_not_offered(coloured: ColouredPair) -> None:
-    """The buyer can take an offer before it has signed for the seller's own deposit."""
+    """The buyer can take an offer before it has signed for what the seller bought itself."""
     buyer, seller = coloured.fundee, coloured.funder
-    token = coloured.put_on_funding(50)
-    coloured.extend(seller, colouring_of(seller).send_deposit([token], b"history"))
-    coloured.extend(buyer, colouring_of(buyer).admit([token]))
-    coloured.pair.settle()
-    for update in next_deposits(channel_of(seller)):
-        propose(seller, update)
+    coloured.agree(seller, 50, 1_000)
+    propose(seller, coloured.trade_of(seller))
     coloured.extend(buyer, colouring_of(buyer).ask_for(650))
     coloured.pair.settle()
     with pytest.raises(ChannelRefusal, match="cannot be offered"):
@@ -337,175 +323,36 @@ def test_no_trade_after_shutdown_of_its_sender(coloured: ColouredPair) -> None:
         coloured.extend(buyer, colouring_of(buyer).ask_for(1))
 
 
-# --- deposits -------------------------------------------------------------------------------
+# --- nothing comes in ---------------------------------------------------------------------------
 
 
-def test_deposit_is_announced_admitted_and_made(coloured: ColouredPair) -> None:
-    depositor, other = coloured.fundee, coloured.funder
-    token = coloured.deposit(depositor, 50)
-    (received,) = other.take(ConsignmentReceived)
-    assert received.data == b"consignment" * 9_000
-    assert depositor.take(DepositAdmitted) == [DepositAdmitted(token)]
-    assert depositor.take(TokensDeposited) == [TokensDeposited(Side.HOLDER, token)]
-    assert other.take(TokensDeposited) == [TokensDeposited(Side.COUNTERPARTY, token)]
-    assert coloured.tokens() == (600, 450)
-    for node in (depositor, other):
-        state = state_of(node)
-        assert (state.admitted, state.deposits, state.granted) == ((), (), frozenset())
+def test_open_channel_takes_no_consignment(coloured: ColouredPair) -> None:
+    """What is mined onto its funding outpoint later is in none of its commitments."""
+    (piece,) = consignment_messages(channel_of(coloured.funder).channel_id, b"history")
+    with pytest.raises(ChannelViolation, match="out of place"):
+        hear(coloured.funder, piece)
 
 
-def test_only_admitted_allocations_are_deposited_with_their_amount(coloured: ColouredPair) -> None:
-    depositor, other = coloured.fundee, coloured.funder
-    token = coloured.put_on_funding(50)
-    deposit = RgbDeposit(
-        channel_id=channel_of(other).channel_id, opout=token.opout, amount=token.amount
-    )
-    for wrong in (deposit, replace(deposit, amount=0)):
-        with pytest.raises(ChannelViolation, match="not admitted"):
-            hear(other, wrong)
-    coloured.extend(other, colouring_of(other).admit([token]))
-    for change in (51, 49, 0, 2**64 - 1):
-        with pytest.raises(ChannelViolation, match="not admitted"):
-            hear(other, replace(deposit, amount=change))
-    (there,) = content_of(other).inputs
-    with pytest.raises(ChannelViolation, match="not admitted"):
-        hear(other, replace(deposit, opout=there.opout, amount=there.amount))
-    with pytest.raises(ChannelRefusal, match="not admitted"):  # it was not told of it
-        propose(depositor, deposit)
-    hear(other, deposit)
-    with pytest.raises(ChannelViolation, match="in the channel already"):
-        hear(other, deposit)
-
-
-def test_deposit_of_ours_is_not_admitted_as_the_peers(coloured: ColouredPair) -> None:
-    """It knows our allocation and its consignment, because we sent them."""
-    victim, thief = coloured.fundee, coloured.funder
-    token = coloured.put_on_funding(50)
-    coloured.extend(victim, colouring_of(victim).send_deposit([token], b"history"))
-    coloured.pair.settle()
-    with pytest.raises(ChannelRefusal, match="our own"):
-        coloured.extend(victim, colouring_of(victim).admit([token]))
-    deposit = RgbDeposit(
-        channel_id=channel_of(victim).channel_id, opout=token.opout, amount=token.amount
-    )
-    with pytest.raises(ChannelViolation, match="not admitted"):
-        hear(victim, deposit)
-    assert not state_of(thief).admitted
-
-
-def test_nothing_is_admitted_twice_or_without_room(coloured: ColouredPair) -> None:
-    node = coloured.funder
-    (there,) = content_of(node).inputs
-    new = [TokenInput(Opout(bytes([1]) * 32, 4000, number), 1) for number in range(MAX_ALLOCATIONS)]
-    admit = colouring_of(node).admit
-    huge = replace(new[0], amount=2**64 - 1_000)
-    for wrong in ([there], new, [huge], new[:1] * 2, [replace(new[0], amount=0)]):
-        with pytest.raises(ChannelRefusal):
-            coloured.extend(node, admit(wrong))
-    coloured.extend(node, admit(new[1:]))
-    for wrong in (new[:1], new[1:2]):
-        with pytest.raises(ChannelRefusal):
-            coloured.extend(node, admit(wrong))
-    coloured.extend(node, admit([]))
-
-
-def test_both_sides_deposits_have_room_together(coloured: ColouredPair) -> None:
-    """They could cross: what we have told of ourselves counts against what we admit."""
-    node = coloured.funder
-    ours = [TokenInput(Opout(bytes([1]) * 32, 4000, number), 1) for number in range(40)]
-    theirs = [TokenInput(Opout(bytes([2]) * 32, 4000, number), 1) for number in range(24)]
-    coloured.extend(node, colouring_of(node).send_deposit(ours, b"history"))
-    with pytest.raises(ChannelRefusal):
-        coloured.extend(node, colouring_of(node).admit(theirs))
-    coloured.extend(node, colouring_of(node).admit(theirs[1:]))
-
-
-def test_admission_is_repeated_until_the_deposit_is_made(coloured: ColouredPair) -> None:
-    depositor, other = coloured.fundee, coloured.funder
-    token = coloured.put_on_funding(50)
-    coloured.extend(depositor, colouring_of(depositor).send_deposit([token], b"history"))
-    coloured.pair.settle()
-    coloured.pair.disconnect()
-    coloured.extend(other, colouring_of(other).admit([token]))
-    assert not other.sent
-    reconnect(coloured)
-    coloured.propose_deposits(depositor)
-    assert next_deposits(channel_of(depositor)) == ()
-    reconnect(coloured)
-    commit(coloured, depositor)
-    assert coloured.tokens() == (600, 450)
-    reconnect(coloured)
-    assert not depositor.sent
-    assert not other.sent
-
-
-def test_admission_of_what_we_never_deposited_says_nothing(coloured: ColouredPair) -> None:
-    """Else it would keep the channel from ever closing well."""
-    node = coloured.funder
-    opout = Opout(bytes(32), 4000, 0)
-    hear(node, RgbAdmit(channel_id=channel_of(node).channel_id, opout=opout))
-    assert not state_of(node).granted
-    node.run(channel_of(node).shutdown())
-    coloured.pair.settle()
-    assert node.take(ChannelClosed)
-
-
-def test_close_waits_for_a_deposit_that_was_admitted(coloured: ColouredPair) -> None:
-    depositor, other = coloured.fundee, coloured.funder
-    token = coloured.put_on_funding(50)
-    coloured.extend(depositor, colouring_of(depositor).send_deposit([token], b"history"))
-    coloured.pair.settle()
-    coloured.extend(other, colouring_of(other).admit([token]))
-    other.run(channel_of(other).shutdown())
-    coloured.pair.settle()
-    assert not other.take(ChannelClosed)
-    coloured.propose_deposits(depositor)
-    coloured.pair.settle()
-    (closed,) = other.take(ChannelClosed)
-    assert closed.coloured is not None
-    proved = coloured.proved(closed.coloured.witness)
-    assert sorted(proved.values()) == [450, 600]
-
-
-def test_nothing_is_admitted_once_the_channel_shuts_down(coloured: ColouredPair) -> None:
-    _, effects = channel_of(coloured.funder).add_htlc(
-        amount_msat=Msat(1_000_000), payment_hash=bytes(32), cltv_expiry=500, onion=ONION
-    )
-    coloured.funder.run(effects)
-    commit(coloured, coloured.funder)
+def test_every_commitment_and_the_close_move_what_the_channel_opened_with(
+    coloured: ColouredPair,
+) -> None:
+    """So a commitment of another time can leave nothing behind: not what is sent to the funding
+    outpoint either, which nobody can move.
+    """
+    agreed = {token.opout for token in state_of(coloured.funder).parameters.allocations}
+    later = coloured.put_on_funding(50)
+    built = []
+    for node in (coloured.fundee, coloured.funder, coloured.fundee):
+        built += [channel_of(each).holder_commitment() for each in (coloured.funder, node)]
+        coloured.trade(node, 100, 1_000)
+    transitions = [each.frozen.coloured for each in built]
     coloured.funder.run(channel_of(coloured.funder).shutdown())
-    token = coloured.put_on_funding(50)
-    with pytest.raises(ChannelRefusal, match="shutting"):
-        coloured.extend(coloured.funder, colouring_of(coloured.funder).admit([token]))
-
-
-def test_refused_consignment_is_told(coloured: ColouredPair) -> None:
-    depositor, other = coloured.fundee, coloured.funder
-    coloured.extend(other, colouring_of(other).refuse_deposit(b"too deep"))
     coloured.pair.settle()
-    assert depositor.take(ConsignmentRefused) == [ConsignmentRefused(b"too deep")]
-
-
-def test_consignments_come_in_order_and_bounded(coloured: ColouredPair) -> None:
-    node = coloured.funder
-    data = bytes(2 * MAX_CONSIGNMENT_BYTES_PER_MESSAGE) + b"end"
-    first, second, third = consignment_messages(channel_of(node).channel_id, data)
-    small = replace(first, data=first.data[1:])
-    for wrong in (second, replace(first, total=(16 << 20) + 1), replace(first, data=b""), small):
-        with pytest.raises(ChannelViolation):
-            hear(node, wrong)
-    hear(node, first)
-    for wrong in (first, third, replace(second, total=7), replace(second, data=b"")):
-        with pytest.raises(ChannelViolation):
-            hear(node, wrong)
-    hear(node, second)
-    with pytest.raises(ChannelViolation):
-        hear(node, replace(third, data=b"endless"))
-    hear(node, third)
-    assert node.take(ConsignmentReceived) == [ConsignmentReceived(data)]
-    hear(node, first)
-    reconnect(coloured)
-    hear(node, first)  # a new connection begins anew
+    (closed,) = coloured.funder.take(ChannelClosed)
+    for moved in (*transitions, closed.coloured):
+        assert moved is not None
+        assert set(moved.transition.inputs) == agreed
+        assert later.opout not in moved.transition.inputs
 
 
 # --- no burn --------------------------------------------------------------------------------

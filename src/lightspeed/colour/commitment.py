@@ -3,6 +3,7 @@
 docs/protocol.md, "Coloured channels". Commitments and the closing transaction alike.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lightspeed.bitcoin import FeeRate
@@ -11,8 +12,7 @@ from lightspeed.channel.build import FEE_SPIKE_MARGIN, NO_MARGIN
 from lightspeed.channel.commitment import ANCHOR_SAT, commitment_fee
 from lightspeed.channel.graph import Draft, Output
 from lightspeed.channel.weights import output_weight
-from lightspeed.colour.state import ColourContent
-from lightspeed.rgb import OPRET_PLACEHOLDER, NotColourable, colour
+from lightspeed.rgb import OPRET_PLACEHOLDER, NotColourable, TokenInput, colour
 from lightspeed.units import msat_to_sat_floor
 
 __all__ = ["OPRET_WEIGHT", "TokenCommitment", "check_outputs", "coloured_draft"]
@@ -25,7 +25,7 @@ class TokenCommitment:
     """The OP_RETURN at output 0."""
 
 
-def coloured_draft(draft: Draft, content: ColourContent, *, contract_id: bytes) -> Draft:
+def coloured_draft(draft: Draft, *, contract_id: bytes, inputs: Sequence[TokenInput]) -> Draft:
     """`draft`, which is in BIP 69 order, with one transition of all that the outputs hold.
 
     The OP_RETURN's value of 0 would put it first in that order anyway. Raises `ChannelRefusal`
@@ -38,7 +38,7 @@ def coloured_draft(draft: Draft, content: ColourContent, *, contract_id: bytes) 
         coloured = colour(
             widened.tx,
             contract_id=contract_id,
-            inputs=content.inputs,
+            inputs=inputs,
             allocations=[
                 (vout, output.tokens)
                 for vout, output in enumerate(widened.outputs)

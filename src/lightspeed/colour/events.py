@@ -1,18 +1,13 @@
 """What the node learns from the extension, in `Notify` effects."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lightspeed.channel import Side
 from lightspeed.colour.state import Offer
-from lightspeed.rgb import TokenInput
 
 __all__ = [
     "AskRefused",
-    "ConsignmentReceived",
-    "ConsignmentRefused",
-    "DepositAdmitted",
     "TokensAsked",
-    "TokensDeposited",
     "TokensOffered",
     "TokensTraded",
 ]
@@ -45,35 +40,3 @@ class TokensTraded:
 
     seller: Side
     offer: Offer
-
-
-@dataclass(frozen=True, slots=True)
-class ConsignmentReceived:
-    """Whole, and not looked at yet: validate it, then `Colouring.admit` or `refuse_deposit`.
-
-    One at a time: a peer may send as many as it likes.
-    """
-
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ConsignmentRefused:
-    """Depositor: the deposit is not admitted."""
-
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DepositAdmitted:
-    """Depositor: propose the `RgbDeposit` update now."""
-
-    token: TokenInput
-
-
-@dataclass(frozen=True, slots=True)
-class TokensDeposited:
-    """The deposit is irrevocable."""
-
-    depositor: Side
-    token: TokenInput

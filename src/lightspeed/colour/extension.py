@@ -17,16 +17,12 @@ from lightspeed.channel import (
     Side,
 )
 from lightspeed.channel.graph import Draft, Frozen, Output
-from lightspeed.colour import deposits, offers, updates
+from lightspeed.colour import offers, updates
 from lightspeed.colour.commitment import OPRET_WEIGHT, check_outputs, coloured_draft
-from lightspeed.colour.consignments import MAX_CONSIGNMENT_BYTES
 from lightspeed.colour.messages import (
     COLOUR_MESSAGES,
     RefusedSubject,
-    RgbAdmit,
     RgbAsk,
-    RgbConsignment,
-    RgbDeposit,
     RgbOffer,
     RgbRefuse,
     RgbTrade,
@@ -49,8 +45,6 @@ from lightspeed.colour.state import (
     load_content,
     load_state,
 )
-from lightspeed.colour.updates import ColourUpdate
-from lightspeed.rgb import TokenInput
 from lightspeed.wire import Message
 
 __all__ = ["Colouring"]
@@ -66,18 +60,12 @@ class Colouring:
     name = EXTENSION_NAME
     feature_bit = 340
     messages: tuple[type[Message], ...] = COLOUR_MESSAGES
-    updates: tuple[type[Message], ...] = (RgbTrade, RgbDeposit)
+    updates: tuple[type[Message], ...] = (RgbTrade,)
     request: type[Message] | None = None
     signatures: type[Message] | None = None
 
-    def __init__(
-        self,
-        terms: ColourTerms | None = None,
-        *,
-        max_consignment_bytes: int = MAX_CONSIGNMENT_BYTES,
-    ) -> None:
+    def __init__(self, terms: ColourTerms | None = None) -> None:
         self._terms = terms
-        self._max_consignment_bytes = max_consignment_bytes
 
     # --- establishment -----------------------------------------------------------------
     def offer(self, *, extension_key: PublicKey, funder: bool) -> dict[int, bytes]:
@@ -94,10 +82,9 @@ class Colouring:
         return ColourState(parameters=ColourParameters.from_bytes(parameters))
 
     def initial_content(self, parameters: bytes) -> ColourContent:
-        agreed = ColourParameters.from_bytes(parameters)
-        if not agreed.allocations:
+        if not ColourParameters.from_bytes(parameters).allocations:
             raise ChannelRefusal("what is on the funding output is not known: `with_allocations`")
-        return ColourContent(inputs=agreed.allocations)
+        return ColourContent()
 
     def initial_tokens(self, parameters: bytes) -> tuple[int, int]:
         terms = ColourParameters.from_bytes(parameters).terms
@@ -135,23 +122,6 @@ class Colouring:
         """Seller: the standing offer is void once the buyer has answered; it may cross a trade."""
         return offers.withdraw(text)
 
-    def send_deposit(self, tokens: Sequence[TokenInput], consignment: bytes) -> Act:
-        """Depositor: these allocations are on the funding outpoint, as the consignment proves.
-
-        May be said again. After `DepositAdmitted`, and after each reconnection, the updates of
-        `next_deposits` are proposed.
-        """
-        return deposits.send_deposit(tokens, consignment)
-
-    def admit(self, tokens: Sequence[TokenInput]) -> Act:
-        """After `ConsignmentReceived`, once the node has found these with `allocations_on` the
-        funding outpoint, and every transaction that they rest on deep enough.
-        """
-        return deposits.admit(tokens)
-
-    def refuse_deposit(self, text: bytes = b"") -> Act:
-        return deposits.refuse_deposit(text)
-
     # --- messages ----------------------------------------------------------------------
     def receive(
         self, view: ChannelView, state: ColourState, message: Message
@@ -161,16 +131,8 @@ class Colouring:
                 return offers.receive_ask(state, message)
             case RgbOffer():
                 return offers.receive_offer(view, state, message)
-            case RgbConsignment():
-                return deposits.receive_consignment(
-                    state, message, max_bytes=self._max_consignment_bytes
-                )
-            case RgbAdmit():
-                return deposits.receive_admission(view, state, message)
             case RgbRefuse(subject=RefusedSubject.ASK):
                 return offers.receive_refusal(state, message)
-            case RgbRefuse(subject=RefusedSubject.CONSIGNMENT):
-                return deposits.receive_refusal(state, message)
             case RgbRefuse(subject=RefusedSubject.OFFER):
                 return offers.receive_withdrawal(view, state)
             case _:
@@ -180,7 +142,7 @@ class Colouring:
         return state.without_connection()
 
     def reconnected(self, view: ChannelView, state: ColourState) -> ExtensionStep[ColourState]:
-        return ExtensionStep(state, effects=deposits.repeat(view, state))
+        return ExtensionStep(state)
 
     # --- updates -----------------------------------------------------------------------
     def check_update(
@@ -191,7 +153,7 @@ class Colouring:
         sender: Side,
         update: Message,
     ) -> None:
-        assert isinstance(update, ColourUpdate)
+        assert isinstance(update, RgbTrade)
         updates.check(view, state, sender, update)
 
     def check_sheet(
@@ -211,13 +173,13 @@ class Colouring:
     def apply(
         self, state: ColourState, content: ColourContent, sender: Side, update: Message
     ) -> ContentChange[ColourContent]:
-        assert isinstance(update, ColourUpdate)
+        assert isinstance(update, RgbTrade)
         return updates.apply(content, sender, update)
 
     def committed(
         self, view: ChannelView, state: ColourState, sender: Side, update: Message
     ) -> ExtensionStep[ColourState]:
-        assert isinstance(update, ColourUpdate)
+        assert isinstance(update, RgbTrade)
         return updates.committed(state, sender, update)
 
     # --- commitments -------------------------------------------------------------------
@@ -236,7 +198,8 @@ class Colouring:
     def modify(
         self, view: ChannelView, state: ColourState, content: ColourContent, draft: Draft
     ) -> Draft:
-        return coloured_draft(draft, content, contract_id=state.parameters.contract_id)
+        agreed = state.parameters
+        return coloured_draft(draft, contract_id=agreed.contract_id, inputs=agreed.allocations)
 
     # --- signatures for children: it has none --------------------------------------------
     def sign_children(
@@ -280,8 +243,7 @@ class Colouring:
 
     # --- the end -----------------------------------------------------------------------
     def blocks_closing(self, state: ColourState, content: ColourContent) -> bool:
-        """While a deposit was admitted and is not made: a close without it would burn it."""
-        return bool(state.admitted or state.granted)
+        return False
 
     def remedies(
         self,

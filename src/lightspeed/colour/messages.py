@@ -4,28 +4,22 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, ClassVar
 
-from lightspeed.rgb import Opout
 from lightspeed.wire import (
     MAX_MESSAGE_SIZE,
     U8,
     U32,
     U64,
     Bytes32,
-    EncodeError,
     Message,
     PrefixedBytes,
-    Reader,
 )
 
 __all__ = [
     "COLOUR_MESSAGES",
     "MAX_CONSIGNMENT_BYTES_PER_MESSAGE",
-    "OpoutField",
     "RefusedSubject",
-    "RgbAdmit",
     "RgbAsk",
     "RgbConsignment",
-    "RgbDeposit",
     "RgbOffer",
     "RgbRefuse",
     "RgbTrade",
@@ -34,32 +28,12 @@ __all__ = [
 _CONSIGNMENT_HEADER_SIZE = 2 + 32 + 4 + 4 + 2  # type, channel, total, offset, data length
 MAX_CONSIGNMENT_BYTES_PER_MESSAGE = MAX_MESSAGE_SIZE - _CONSIGNMENT_HEADER_SIZE  # = 65,491
 
-_OPOUT_SIZE = 32 + 2 + 2  # operation, type, number
-
-
-@dataclass(frozen=True, slots=True)
-class OpoutField:
-    """36 bytes as RGB writes them: its two numbers are little endian."""
-
-    def check(self, value: Opout) -> None:
-        if not isinstance(value, Opout):
-            raise EncodeError("an opout expected")
-
-    def read(self, reader: Reader) -> Opout:
-        data = reader.take(_OPOUT_SIZE)
-        kind, number = data[32:34], data[34:]
-        return Opout(data[:32], int.from_bytes(kind, "little"), int.from_bytes(number, "little"))
-
-    def write(self, value: Opout) -> bytes:
-        return value.serialize()
-
 
 class RefusedSubject(IntEnum):
     """What an `rgb_refuse` answers."""
 
     ASK = 0
-    CONSIGNMENT = 1
-    OFFER = 2
+    OFFER = 1
     """The seller wants its standing offer back: the buyer answers with an `rgb_ask` for 0."""
 
 
@@ -67,8 +41,8 @@ class RefusedSubject(IntEnum):
 class RgbConsignment(Message):
     """The next bytes of a consignment, in order and without gaps.
 
-    While a channel is opened, the opener's for the tokens on the funding output, under the
-    temporary channel id and before `funding_created`. Afterwards a depositor's.
+    The opener's, for the tokens on the funding output: under the temporary channel id, before
+    `funding_created`. A channel that is open takes none.
     """
 
     TYPE: ClassVar[int] = 39101
@@ -117,29 +91,8 @@ class RgbTrade(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RgbAdmit(Message):
-    """The depositor's consignment is valid and deep enough: the allocation may be deposited."""
-
-    TYPE: ClassVar[int] = 39109
-
-    channel_id: Bytes32
-    opout: Annotated[Opout, OpoutField()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RgbDeposit(Message):
-    """Depositor: an update that adds an admitted allocation to the inputs and to its tokens."""
-
-    TYPE: ClassVar[int] = 39111
-
-    channel_id: Bytes32
-    opout: Annotated[Opout, OpoutField()]
-    amount: U64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RgbRefuse(Message):
-    """No offer, no admission, or no longer an offer."""
+    """No offer, or no longer one."""
 
     TYPE: ClassVar[int] = 39113
 
@@ -155,7 +108,5 @@ COLOUR_MESSAGES: tuple[type[Message], ...] = (
     RgbAsk,
     RgbOffer,
     RgbTrade,
-    RgbAdmit,
-    RgbDeposit,
     RgbRefuse,
 )

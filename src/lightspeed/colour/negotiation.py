@@ -82,7 +82,7 @@ class ColourParameters:
 
     terms: ColourTerms
     allocations: tuple[TokenInput, ...] = ()
-    """Those of the funding outpoint when the channel was opened, ascending."""
+    """Those of the funding outpoint, ascending: the inputs of every commitment and of the close."""
 
     @property
     def contract_id(self) -> bytes:

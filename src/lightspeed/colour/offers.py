@@ -33,7 +33,6 @@ from lightspeed.colour.updates import offer_of
 
 __all__ = [
     "ask",
-    "check_connected",
     "offer",
     "receive_ask",
     "receive_offer",
@@ -46,20 +45,12 @@ __all__ = [
 Act = Callable[[Turn, ColourState], ExtensionStep[ColourState]]
 
 
-def check_connected(turn: Turn) -> None:
-    """Raises `ChannelRefusal`."""
-    if turn.state.session.link is not Link.UP:
-        raise ChannelRefusal("the peer is not connected")
-    if turn.state.phase is not Phase.NORMAL:
-        raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
-
-
 # --- buyer ----------------------------------------------------------------------------------
 
 
 def ask(tokens: int) -> Act:
     def act(turn: Turn, state: ColourState) -> ExtensionStep[ColourState]:
-        check_connected(turn)
+        _check_connected(turn)
         if not 0 < tokens < 1 << 64:
             raise ChannelRefusal(f"{tokens} tokens cannot be asked for")
         if state.session.asking:
@@ -159,15 +150,23 @@ def refuse_ask(text: bytes) -> Act:
 
 def withdraw(text: bytes) -> Act:
     def act(turn: Turn, state: ColourState) -> ExtensionStep[ColourState]:
-        check_connected(turn)
+        _check_connected(turn)
         message = RgbRefuse(channel_id=turn.channel_id, subject=RefusedSubject.OFFER, text=text)
         return ExtensionStep(state, effects=(Send(message),) if state.holder_offer else ())
 
     return act
 
 
+def _check_connected(turn: Turn) -> None:
+    """Raises `ChannelRefusal`."""
+    if turn.state.session.link is not Link.UP:
+        raise ChannelRefusal("the peer is not connected")
+    if turn.state.phase is not Phase.NORMAL:
+        raise ChannelRefusal(f"the channel is {turn.state.phase.value}")
+
+
 def _check_asked(turn: Turn, state: ColourState) -> None:
-    check_connected(turn)
+    _check_connected(turn)
     if not state.session.asked:
         raise ChannelRefusal("the peer did not ask for tokens, or the connection was lost")
 

@@ -1,13 +1,12 @@
 """What the extension keeps: per channel its state, per commitment its content."""
 
 import json
+import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightspeed.channel import Side, StateError
-from lightspeed.colour.consignments import ConsignmentCollector
-from lightspeed.colour.negotiation import ColourParameters, dump_tokens, load_tokens
-from lightspeed.rgb import Opout, TokenInput
+from lightspeed.colour.negotiation import ColourParameters
 
 __all__ = [
     "ColourContent",
@@ -34,10 +33,8 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourContent:
-    """What a commitment moves, and which offers it has taken."""
+    """Which offers a commitment has taken. What it moves is the same for all of a channel's."""
 
-    inputs: tuple[TokenInput, ...]
-    """The agreed allocations of the funding outpoint, ascending."""
     holder_traded: int = 0
     """The number of the holder's last offer that was taken."""
     counterparty_traded: int = 0
@@ -50,12 +47,6 @@ class ColourContent:
             return replace(self, holder_traded=number)
         return replace(self, counterparty_traded=number)
 
-    def has(self, opout: Opout) -> bool:
-        return any(token.opout == opout for token in self.inputs)
-
-    def with_input(self, token: TokenInput) -> "ColourContent":
-        return replace(self, inputs=tuple(sorted((*self.inputs, token))))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColourSession:
@@ -65,7 +56,6 @@ class ColourSession:
     """The counterparty owes us an offer."""
     asked: bool = False
     """We owe one."""
-    incoming: ConsignmentCollector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +67,6 @@ class ColourState:
     """It stands: the buyer may take it at any time."""
     counterparty_offer: Offer | None = None
     offers_made: int = 0
-    admitted: tuple[TokenInput, ...] = ()
-    """The counterparty's, valid: its deposit of them may come."""
-    deposits: tuple[TokenInput, ...] = ()
-    """The holder's, which the counterparty was told of."""
-    granted: frozenset[Opout] = frozenset()
-    """Those of `deposits` that the counterparty admitted."""
     session: ColourSession = field(default=ColourSession(), compare=False)
 
     def without_connection(self) -> "ColourState":
@@ -115,9 +99,6 @@ def dump_state(state: ColourState) -> bytes:
         "holder_offer": _dump_offer(state.holder_offer),
         "counterparty_offer": _dump_offer(state.counterparty_offer),
         "offers_made": state.offers_made,
-        "admitted": dump_tokens(state.admitted).hex(),
-        "deposits": dump_tokens(state.deposits).hex(),
-        "granted": [token.opout in state.granted for token in state.deposits],
     }
     return json.dumps(document, separators=(",", ":")).encode()
 
@@ -129,16 +110,11 @@ def load_state(parameters: bytes, data: bytes) -> ColourState:
         document = json.loads(data)
         if document["version"] != _VERSION:
             raise StateError(f"tokens stored by another version ({document['version']})")
-        deposits = load_tokens(bytes.fromhex(document["deposits"]))
-        granted = zip(deposits, document["granted"], strict=True)
         return ColourState(
             parameters=agreed,
             holder_offer=_load_offer(document["holder_offer"]),
             counterparty_offer=_load_offer(document["counterparty_offer"]),
             offers_made=int(document["offers_made"]),
-            admitted=load_tokens(bytes.fromhex(document["admitted"])),
-            deposits=deposits,
-            granted=frozenset(token.opout for token, admitted in granted if admitted),
         )
     except StateError:
         raise
@@ -146,22 +122,16 @@ def load_state(parameters: bytes, data: bytes) -> ColourState:
         raise StateError("stored tokens do not parse") from error
 
 
-_TRADED_SIZE = 8
+_CONTENT = struct.Struct(">BQQ")  # version, the holder's and the counterparty's number
 
 
 def dump_content(content: ColourContent) -> bytes:
-    traded = (content.holder_traded, content.counterparty_traded)
-    numbers = b"".join(number.to_bytes(_TRADED_SIZE, "big") for number in traded)
-    return bytes([_VERSION]) + numbers + dump_tokens(content.inputs)
+    return _CONTENT.pack(_VERSION, content.holder_traded, content.counterparty_traded)
 
 
 def load_content(data: bytes) -> ColourContent:
     """Raises `StateError`."""
-    head = 1 + 2 * _TRADED_SIZE
-    if len(data) < head or data[0] != _VERSION:
+    if len(data) != _CONTENT.size or data[0] != _VERSION:
         raise StateError("the stored tokens of a commitment do not parse")
-    return ColourContent(
-        holder_traded=int.from_bytes(data[1 : 1 + _TRADED_SIZE], "big"),
-        counterparty_traded=int.from_bytes(data[1 + _TRADED_SIZE : head], "big"),
-        inputs=load_tokens(data[head:]),
-    )
+    _, holder_traded, counterparty_traded = _CONTENT.unpack(data)
+    return ColourContent(holder_traded=holder_traded, counterparty_traded=counterparty_traded)
