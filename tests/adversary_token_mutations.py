@@ -22,7 +22,7 @@ from lightspeed.node.sweeping import BuiltSweep, fee_paid
 from lightspeed.node.token_openings import TokenOpenings
 from lightspeed.node.tokens import building
 from lightspeed.payment import Scheme
-from lightspeed.rgb import OPRET_PLACEHOLDER, History, WitnessStatus
+from lightspeed.rgb import OPRET_PLACEHOLDER, History, Opout, WitnessBundle, WitnessStatus
 
 __all__ = ["TOKEN_MUTATIONS"]
 
@@ -70,6 +70,26 @@ def fee_coins_are_taken_from_allocations(stack: ExitStack) -> None:
 
 def proofs_are_not_stored_before_a_broadcast(stack: ExitStack) -> None:
     patched(closer.Closer, "_keep", lambda *_: True)(stack)
+
+
+def proofs_of_replaced_versions_are_dropped(stack: ExitStack) -> None:
+    add = Stash.add
+
+    def inputs(bundle: WitnessBundle) -> set[Opout]:
+        return {opout for _, transition in bundle.bundle.known for opout in transition.inputs}
+
+    def forgetful(stash: Stash, *bundles: WitnessBundle, **besides: Any) -> None:
+        add(stash, *bundles, **besides)
+        for new in bundles:
+            history = stash.history(new.bundle.known[0][1].contract_id)
+            kept = {
+                txid: bundle
+                for txid, bundle in history.bundles.items()
+                if txid == new.txid or not inputs(bundle) & inputs(new)
+            }
+            stash._histories[history.contract_id] = replace(history, bundles=kept)
+
+    patched(Stash, "add", forgetful)(stack)
 
 
 def accepter_does_not_validate(stack: ExitStack) -> None:
@@ -162,6 +182,11 @@ TOKEN_MUTATIONS = (
     Mutation(
         proofs_are_not_stored_before_a_broadcast,
         "stale_version_of_a_penalty_is_mined_for_the_payee",
+        TOKEN_SCHEMES,
+    ),
+    Mutation(
+        proofs_of_replaced_versions_are_dropped,
+        "stale_version_of_a_penalty_is_mined_for_the_payer",
         TOKEN_SCHEMES,
     ),
     Mutation(accepter_does_not_validate, "inflation_at_an_opening", _SEALS),

@@ -11,7 +11,7 @@ from adversary_machine import Machine
 from adversary_record import Fault
 from adversary_scenarios import SCENARIOS, Scenario, lived, opened, paid, thief_publishes
 from adversary_token_world import MAX_EXPOSURE_TOKENS, TokenWorld
-from adversary_world import D, Lost, world_of
+from adversary_world import SETTLED_DEPTH, D, Lost, world_of
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, p2wpkh, sha256
 from lightspeed.channel import Facts, Phase, Side, Spend, Sweep, coloured_sweep, sweep_transaction
 from lightspeed.channel.build import commitment_terms
@@ -303,16 +303,28 @@ async def child_that_is_never_claimed(world: TokenWorld) -> None:
     assert refund.tx.outputs[-1].script in world.payer.purse.scripts
 
 
-@token_scenario(Party.PAYER)
-async def one_coin_for_the_fees_of_all_claims(world: TokenWorld) -> None:
-    """Three books, of which the thief closes all at once; the payee's wallet is all but empty."""
+async def _starved(world: TokenWorld, *, left: int) -> None:
+    """Three books, and so many sat in the payee's wallet beside its tokens."""
     secrets = [await opened(world, locks=4, chain_length=1, window=2) for _ in range(3)]
     for secret in secrets:
         await paid(world, secret, 3)
     before = world.payee.purse.balance().total_sat
-    await _drain(world.payee, world)
+    await _drain(world.payee, world, left=left)
     world.coins_sat[world.payee.name] -= before - world.payee.purse.balance().total_sat
+
+
+@token_scenario(Party.PAYER)
+async def one_coin_for_the_fees_of_all_claims(world: TokenWorld) -> None:
+    await _starved(world, left=20_000)
     await thief_publishes(world, age=0)
+    await world.mine()
+
+
+@token_scenario(Party.PAYER)
+async def no_coin_for_the_fees_of_any_claim(world: TokenWorld) -> None:
+    """The payee's own balance in the channel has to pay for all of it."""
+    await _starved(world, left=3_000)
+    await world.force_close(world.payee)
     await world.mine()
 
 
@@ -511,12 +523,30 @@ async def double_spent_parent_of_the_funding(world: TokenWorld) -> None:
     world.never_opened = True
 
 
+@token_scenario(None, schemes=_LADDER, opened=False)
+async def reorganisations_while_a_channel_opens(world: TokenWorld) -> None:
+    """Of the funding transaction, and of what brought its tokens."""
+    await _move_aside(world)
+    await world.mine(2)
+    await world.wish(world._opening())
+    world.learn_channel()
+    world.take_stock()
+    for depth in (1, 2, 3, 4, 5, 6):
+        await world.mine()
+        await world.reorganise(depth)
+    await world.mine(SETTLED_DEPTH)
+    assert world.is_open
+    world.take_stock()
+    await paid(world, await opened(world), 9)
+    await world.force_close(world.payer)
+
+
 # --- what would burn ------------------------------------------------------------------------
 
 
-async def _drain(machine: Machine, world: TokenWorld) -> None:
-    """Its operator sends away all coins that its wallet takes for free, and they are mined."""
-    amount = machine.purse.spendable_sat() - 20_000
+async def _drain(machine: Machine, world: TokenWorld, *, left: int = 20_000) -> None:
+    """Its operator sends away what its wallet takes for free, and that is mined."""
+    amount = machine.purse.spendable_sat() - left
     script = p2wpkh(b"elsewhere".ljust(20))
     drained = await machine.purse.fund(script, Sat(amount), feerate_per_kw=FeeRate(500))
     world.regtest.broadcast(drained)
