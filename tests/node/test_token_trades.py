@@ -10,6 +10,7 @@ import pytest
 
 from lightspeed.bitcoin import (
     FEE_RATE_FLOOR,
+    FeeRate,
     OutPoint,
     Tx,
     TxDigest,
@@ -259,6 +260,21 @@ async def test_order_of_a_buyer_that_spent_its_coin_does_nothing(market: Market)
     assert market.buyer.wallet.spendable_sat() > 59_000
     with pytest.raises(NodeRefusal):
         await market.buyer.tokens.buying.cancel(txid)
+
+
+async def test_order_that_would_wait_for_weeks_is_refused(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is mined its buyer can take it back, if the price has changed."""
+    ordered = await market.order(await market.offer())
+
+    async def crowded(_: int) -> FeeRate:
+        return FeeRate(3 * FEE_RATE_FLOOR)
+
+    monkeypatch.setattr(market.world.chain, "fee_rate", crowded)
+    await _refused(market, ordered.order.text(), "too low a fee")
+    monkeypatch.undo()
+    await market.seller.tokens.selling.complete(ordered.order.text())
 
 
 async def test_coin_that_is_not_mined_ties_up_no_tokens(market: Market) -> None:

@@ -30,6 +30,7 @@ from lightspeed.node.tokens.deals import Offer, OfferParts, Order
 from lightspeed.node.tokens.trades import (
     BUYER_VOUT,
     DEAL_SEQUENCE,
+    FEE_TARGET_BLOCKS,
     MAX_SOLD_COINS,
     TOKEN_PURCHASE_TABLE,
     DealState,
@@ -43,7 +44,6 @@ from lightspeed.units import Sat
 
 __all__ = ["Buying", "Ordered"]
 
-_FEE_TARGET_BLOCKS = 6
 _CANCEL_TARGET_BLOCKS = 1
 
 
@@ -186,7 +186,7 @@ class Buying:
         if parts.change_seal is not None:
             outputs.append(TxOut(TOKEN_OUTPUT_SAT, parts.change_script))
             allocations.append((parts.change_seal, rest))
-        feerate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
+        feerate = await self._chain.fee_rate(FEE_TARGET_BLOCKS)
         draft, spends = await self._builder.balanced(
             foreign, outputs, feerate_per_kw=feerate, own_change=False
         )

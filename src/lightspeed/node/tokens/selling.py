@@ -14,6 +14,7 @@ from dataclasses import replace
 from lightspeed.bitcoin import (
     FEE_RATE_FLOOR,
     P2TR_KEY_PATH_WITNESS_WEIGHT,
+    FeeRate,
     OutPoint,
     Tx,
     TxDigest,
@@ -33,6 +34,7 @@ from lightspeed.node.tokens.sending import Sending
 from lightspeed.node.tokens.trades import (
     CHANGE_VOUT,
     DEAL_SEQUENCE,
+    FEE_TARGET_BLOCKS,
     MAX_SOLD_COINS,
     PAYOUT_VOUT,
     TOKEN_SALE_TABLE,
@@ -58,6 +60,9 @@ from lightspeed.rgb import (
 from lightspeed.units import Sat
 
 __all__ = ["Selling"]
+
+_LEAST_FEE_PART = 2
+"""An order pays at least 1 / 2 of the fee rate that its buyer was to take."""
 
 
 class Selling:
@@ -177,7 +182,9 @@ class Selling:
                 raise NodeRefusal("the offer is over")
             spent = [txin.outpoint for txin in tx.inputs]
             prevouts = [await unspent_output(self._chain, each) for each in spent]
-            self._check_payment(tx, sale, prevouts)
+            market = await self._chain.fee_rate(FEE_TARGET_BLOCKS)
+            least = max(FEE_RATE_FLOOR, FeeRate(market // _LEAST_FEE_PART))
+            self._check_payment(tx, sale, prevouts, feerate_per_kw=least)
             await self._check_transition(tx, bundle, sale)
             signed = self._signed(tx, bundle, sale, prevouts)
             transfer = Transfer(
@@ -199,8 +206,14 @@ class Selling:
             self._store.apply([replace(sold, state=DealState.CANCELLED).put])
             raise
 
-    def _check_payment(self, tx: Tx, sale: Sale, prevouts: Sequence[TxOut]) -> None:
-        """That it spends of ours what was offered, and pays us."""
+    def _check_payment(
+        self, tx: Tx, sale: Sale, prevouts: Sequence[TxOut], *, feerate_per_kw: FeeRate
+    ) -> None:
+        """That it spends of ours what was offered, and pays us.
+
+        And that it pays such a fee: while it waits in the mempool, the buyer can still take its
+        coins away, and we cannot offer the tokens to anybody else.
+        """
         terms, offered = sale.terms, offered_outpoints(sale.terms)
         spent = [txin.outpoint for txin in tx.inputs]
         own = self._wallet.spends_of(spent)
@@ -219,7 +232,7 @@ class Selling:
                 raise DealRefused(f"output {vout} is not what the offer asks for")
         fee = sum(output.value for output in prevouts) - sum(out.value for out in tx.outputs)
         weight = tx.weight + len(own) * (P2TR_KEY_PATH_WITNESS_WEIGHT - 1)  # they are empty now
-        if fee < fee_for_weight(weight, FEE_RATE_FLOOR):
+        if fee < fee_for_weight(weight, feerate_per_kw):
             raise DealRefused("the transaction pays too low a fee")
 
     async def _check_transition(self, tx: Tx, bundle: WitnessBundle, sale: Sale) -> None:

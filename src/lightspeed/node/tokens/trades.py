@@ -17,6 +17,7 @@ __all__ = [
     "BUYER_VOUT",
     "CHANGE_VOUT",
     "DEAL_SEQUENCE",
+    "FEE_TARGET_BLOCKS",
     "MAX_SOLD_COINS",
     "PAYOUT_VOUT",
     "TOKEN_PURCHASE_TABLE",
@@ -39,6 +40,8 @@ BUYER_VOUT, PAYOUT_VOUT, CHANGE_VOUT = 1, 2, 3
 """The buyer's tokens; the seller's sats; the seller's other tokens, where there are any."""
 DEAL_SEQUENCE = SEQUENCE_REPLACEABLE
 """Of every input: without a relative locktime nobody can hold the transaction back."""
+FEE_TARGET_BLOCKS = 6
+"""For which the buyer chooses the fee rate."""
 MAX_SOLD_COINS = 16
 """Of the seller: the buyer pays the fee of their inputs."""
 
