@@ -220,11 +220,10 @@ class Stash:
         given = History.of(consignment).reveal(seals)
         contract_id = given.contract_id
         wanted = set(opouts)
-        own = {opout: spot for opout, spot in _spots(given) if opout in wanted}
-        for outpoint, _ in own.values():
-            if not self.contracts_on(outpoint) <= {contract_id}:
-                raise ConsignmentRefused(f"{outpoint} holds tokens of another contract")
         reduced = given.consignment(wanted)
+        for opout, (outpoint, _) in _spots(History.of(reduced)):
+            if opout in wanted and not self.contracts_on(outpoint) <= {contract_id}:
+                raise ConsignmentRefused(f"{outpoint} holds tokens of another contract")
         known = self._histories.get(contract_id)
         new = History.of(reduced) if known is None else known.merge(reduced)
         self._store_and_keep(new, besides=besides)

@@ -5,7 +5,7 @@ only the seal that it is assigned to may be concealed.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Self, TypeAlias
 
@@ -74,7 +74,7 @@ class Assign:
         return self.seal if isinstance(self.seal, bytes) else self.seal.conceal()
 
     def conceal(self) -> "Assign":
-        return replace(self, seal=self.secret_seal)
+        return self if isinstance(self.seal, bytes) else Assign(self.seal.conceal(), self.state)
 
     def outpoint(self, witness_txid: bytes) -> OutPoint | None:
         """None as long as the seal is concealed."""
