@@ -38,8 +38,8 @@ By hand, on a chain of your own (what serves, in a terminal of its own):
   lightspeed regtest mine 3
   lightspeed book open -d payer CHANNEL_ID --origin http://127.0.0.1:8000
 
-For tokens instead of sats: docs/sell-for-tokens.md, and lightspeed token, channel open --token,
-channel buy, book open --asset token.
+For tokens instead of sats: docs/sell-an-api-for-tokens.md, and lightspeed token, channel open
+--token, channel buy, book open --asset token.
 """
 
 
