@@ -76,6 +76,10 @@ def test_token_from_issue_to_another_wallet(
     said = json.loads(run("rgb", "inspect", backup, "--json"))
     assert said["contract"] == contract
     wait_until(lambda: ask("node", "balance", "-d", buyer)["confirmed_sat"] == 1_001_000)
+    # A stranger's file that puts tokens on our coins does not keep these from paying fees.
+    run("token", "export", "-d", issuer, "CALL", backup, "--holdings")
+    assert "for an invoice" in run("token", "import", "-d", issuer, backup, status=1)
+    assert ask("token", "import", "-d", issuer, backup, "--holdings")["amount"] == 999_600
 
 
 def test_tokens_are_sold_for_sats(regtest: str, nodes: tuple[Path, Path], tmp_path: Path) -> None:

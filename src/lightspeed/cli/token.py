@@ -206,10 +206,21 @@ def accept(data_dir: DataDir, file: ConsignmentFile, as_json: JsonFlag = False) 
 
 
 @app.command(name="import")
-def import_(data_dir: DataDir, file: ConsignmentFile, as_json: JsonFlag = False) -> None:
-    """Learn of a contract, or take in tokens on coins of ours that no invoice asked for."""
+def import_(
+    data_dir: DataDir,
+    file: ConsignmentFile,
+    holdings: Annotated[
+        bool,
+        typer.Option("--holdings", help="A backup of ours: take in all tokens on our coins."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn of a contract; with --holdings, take in tokens that no invoice asked for.
+
+    A coin with tokens on it pays for nothing else: take --holdings for files of your own only.
+    """
     data = file.read_bytes()
-    found = ask(data_dir, lambda node: node.tokens.accept(data, any_coin=True))
+    found = ask(data_dir, lambda node: node.tokens.accept(data, any_coin=holdings))
     _show_received(found, as_json=as_json)
 
 
