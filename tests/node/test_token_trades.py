@@ -30,6 +30,7 @@ from lightspeed.node.errors import (
 from lightspeed.node.tokens.buying import Ordered
 from lightspeed.node.tokens.deals import Offer, Order
 from lightspeed.rgb import (
+    ASSET_OWNER,
     OPRET_PLACEHOLDER,
     AssetSpec,
     Consignment,
@@ -37,6 +38,7 @@ from lightspeed.rgb import (
     GraphSeal,
     InvalidConsignment,
     NotEnoughTokens,
+    Opout,
     WitnessBundle,
     colour,
 )
@@ -313,6 +315,37 @@ async def test_unsigned_or_badly_signed_order_gives_nothing_away(market: Market)
     await market.world.mine()
     again = await market.order(await market.offer())
     await market.seller.tokens.selling.complete(again.order.text())
+
+
+@pytest.mark.parametrize("comes", [False, True])
+async def test_tokens_on_their_way_to_the_coin_hold_up_no_sale_unless_they_come(
+    market: Market, comes: bool
+) -> None:
+    """Who has an invoice of ours may show a payment for its coin, and publish it or not."""
+    seller, buyer = market.seller, market.buyer
+    sale = await market.offer(300)
+    await seller.tokens.selling.complete((await market.order(sale)).order.text())
+    await market.world.mine()
+    offer = await market.offer(700)
+    ordered = await market.order(offer)
+    (coin,) = offer.parts().outpoints
+    seal = GraphSeal(coin.txid, coin.vout, 9)
+    await buyer.fund(20_000)
+    built = await buyer.builder.transfer(
+        market.contract_id, [(seal.conceal(), 1)], feerate_per_kw=FEE_RATE_FLOOR
+    )
+    buyer.stash.add(built.coloured.witness)
+    opout = Opout(built.coloured.opid, ASSET_OWNER, 0)
+    proof = buyer.stash.consignment(market.contract_id, [opout])
+    seller.stash.take(proof, [opout], seals=[seal])
+    assert len(seller.stash.tokens_on(coin)) == 2
+    if comes:
+        await buyer.publish(built.tx)
+        await _refused(market, ordered.order.text(), "other tokens than were offered")
+    else:
+        await seller.tokens.selling.complete(ordered.order.text())
+        await market.world.mine()
+        assert await market.tokens() == [0, 1_000]
 
 
 # --- a seller that cheats -----------------------------------------------------------------------

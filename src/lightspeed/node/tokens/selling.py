@@ -8,7 +8,7 @@ back whatever else is on them by a transition that is valid.
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lightspeed.bitcoin import (
@@ -51,6 +51,7 @@ from lightspeed.rgb import (
     Coloured,
     GraphSeal,
     Opout,
+    TokenInput,
     WitnessBundle,
     check_moves_tokens,
     contract_id_text,
@@ -185,8 +186,9 @@ class Selling:
             market = await self._chain.fee_rate(FEE_TARGET_BLOCKS)
             least = max(FEE_RATE_FLOOR, FeeRate(market // _LEAST_FEE_PART))
             self._check_payment(tx, sale, prevouts, feerate_per_kw=least)
-            await self._check_transition(tx, bundle, sale)
-            signed = self._signed(tx, bundle, sale, prevouts)
+            tokens = await self._standing(terms)
+            await self._check_transition(tx, bundle, sale, tokens=tokens)
+            signed = self._signed(tx, bundle, sale, prevouts, tokens=tokens)
             transfer = Transfer(
                 txid=txid_hex(tx.txid),
                 contract=terms.contract,
@@ -235,15 +237,36 @@ class Selling:
         if fee < fee_for_weight(weight, feerate_per_kw):
             raise DealRefused("the transaction pays too low a fee")
 
-    async def _check_transition(self, tx: Tx, bundle: WitnessBundle, sale: Sale) -> None:
+    async def _standing(self, terms: Offer) -> dict[OutPoint, list[TokenInput]]:
+        """What is on the coins of an offer now. Raises `DealRefused` if that is not what was.
+
+        What was on its way to them, and never came, does not count.
+        """
+        held = await self._builder.holdings(parse_contract_id(terms.contract))
+        tokens: dict[OutPoint, list[TokenInput]] = {}
+        for outpoint in offered_outpoints(terms):
+            tokens[outpoint] = [each.token for each in held if each.outpoint == outpoint]
+        now = [Offer.listed(each, outpoint) for outpoint in tokens for each in tokens[outpoint]]
+        if any(item not in terms.inputs for item in now) or len(now) != len(terms.inputs):
+            raise DealRefused("other tokens than were offered are on the coins now: offer again")
+        return tokens
+
+    async def _check_transition(
+        self,
+        tx: Tx,
+        bundle: WitnessBundle,
+        sale: Sale,
+        *,
+        tokens: Mapping[OutPoint, Sequence[TokenInput]],
+    ) -> None:
         """That it gives the buyer no more than what was offered, and us the rest, validly."""
         terms = sale.terms
         contract_id = parse_contract_id(terms.contract)
         if bundle.txid != tx.txid or len(bundle.bundle.known) != 1:
             raise DealRefused("the order does not prove what its transaction does")
         opid, transition = bundle.bundle.known[0]
-        tokens = {opout for outpoint in offered_outpoints(terms) for opout in self._at(outpoint)}
-        if transition.contract_id != contract_id or set(transition.inputs) != tokens:
+        offered = {token.opout for each in tokens.values() for token in each}
+        if transition.contract_id != contract_id or set(transition.inputs) != offered:
             raise DealRefused("the transition does not move what was offered")
         assigns = transition.assignments.of_type(ASSET_OWNER)
         history = self._stash.history(contract_id).add(bundle)
@@ -257,16 +280,20 @@ class Selling:
         if not any(each.secret_seal == seal and each.state == rest for each in assigns):
             raise DealRefused("the transition does not give the rest back")
 
-    def _at(self, outpoint: OutPoint) -> list[Opout]:
-        return [token.opout for token in self._stash.tokens_on(outpoint)]
-
-    def _signed(self, tx: Tx, bundle: WitnessBundle, sale: Sale, prevouts: Sequence[TxOut]) -> Tx:
+    def _signed(
+        self,
+        tx: Tx,
+        bundle: WitnessBundle,
+        sale: Sale,
+        prevouts: Sequence[TxOut],
+        *,
+        tokens: Mapping[OutPoint, Sequence[TokenInput]],
+    ) -> Tx:
         own = {
             spend.outpoint: spend for spend in self._wallet.spends_of(offered_outpoints(sale.terms))
         }
         opid, transition = bundle.bundle.known[0]
         coloured = Coloured(tx=tx, transition=transition, opid=opid, witness=bundle)
-        tokens = {outpoint: self._stash.tokens_on(outpoint) for outpoint in own}
         check_moves_tokens(tx, tokens=tokens, coloured=coloured)
         digest = TxDigest(tx, tuple(prevouts))
         for index, txin in enumerate(tx.inputs):
