@@ -32,7 +32,9 @@ async def issue_and_sell(house: House, screen: Screen) -> House:
     ) as step:
         issued = await payee.client.tokens.issue(_TICKER, _NAME, supply=plan.tokens_issued)
         step.say(issued.contract)
-    house = replace(house, contract=issued.contract)
+        house = replace(house, contract=issued.contract)
+        await house.mine()  # nobody buys tokens on a coin that may never be mined
+        await _until_tokens(house, payee, plan.tokens_issued)
     with screen.step(
         f"The payer buys {plan.tokens_bought:,} of them for {plan.sale_sat:,} sat"
     ) as step:
