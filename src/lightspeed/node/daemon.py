@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lightspeed.bitcoin import FeeRate, PublicKey
 from lightspeed.chain import Chain
@@ -63,6 +64,7 @@ from lightspeed.node.stash import Stash, chain_net_of
 from lightspeed.node.store import NodeStore
 from lightspeed.node.token_openings import TokenOpenings
 from lightspeed.node.tokens import Tokens
+from lightspeed.node.unfunded import Unfunded
 from lightspeed.node.wallet import Wallet
 from lightspeed.node.watch import Watch
 from lightspeed.rgb import Coloured, RgbError
@@ -162,6 +164,7 @@ class Node:
             builder=self.tokens.builder,
             alone=self.tokens.alone,
         )
+        unfunded = Unfunded(self.drivers, store=store, stash=self.stash)
         self.watch = Watch(
             chain=chain,
             wallet=wallet,
@@ -174,6 +177,7 @@ class Node:
             drivers=self._live_drivers,
             tend=self._tend,
             tokens_problem=self._token_openings.problem,
+            unfunded=unfunded,
             alarms=self.alarms,
             reserve_sat=self._bump_reserve_sat,
             clock=clock,
@@ -197,6 +201,7 @@ class Node:
             wallet=wallet,
             chain=chain,
             tokens=self._token_openings,
+            unfunded=unfunded,
             metrics=self.metrics,
             adopt=self._adopt,
             claim_feerate=self._fee_rate,
@@ -442,6 +447,7 @@ class Node:
     async def _adopt(
         self, channel: Channel, *, record: ChannelRecord, peer: Peer, puts: Sequence[Put]
     ) -> ChannelDriver:
+        record = replace(record, opened_height=self.watch.height)
         driver = self._driver(channel, record, peer)
         stored = (*puts, record.put(channel.channel_id))
         await driver.act(lambda channel: (*channel.created(), Persist(stored)))

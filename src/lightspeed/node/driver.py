@@ -157,6 +157,12 @@ class ChannelDriver:
             with contextlib.suppress(PeerDisconnected):
                 await self.peer.send(message)
 
+    async def forget(self, puts: Sequence[Put]) -> None:
+        """Take no turn any more for the peer; `puts` delete what is stored."""
+        async with self._lock:
+            self.peer = None
+            self._persist(puts)
+
     # --- the peer -------------------------------------------------------------------------
     async def connected(self, peer: Peer) -> None:
         """A connection is up; it replaces an earlier one."""

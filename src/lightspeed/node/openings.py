@@ -59,6 +59,7 @@ from lightspeed.node.pending_opening import PendingOpening, answer_of, opening_i
 from lightspeed.node.records import COUNTER_TABLE, FUNDING_TX_TABLE, ChannelRecord
 from lightspeed.node.store import NodeStore
 from lightspeed.node.token_openings import Proved, TokenOpenings
+from lightspeed.node.unfunded import Unfunded
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Msat, Sat
 from lightspeed.wire import (
@@ -112,6 +113,7 @@ class Openings:
         wallet: Wallet,
         chain: Chain,
         tokens: TokenOpenings,
+        unfunded: Unfunded,
         metrics: Metrics,
         adopt: Adopt,
         claim_feerate: Callable[[], FeeRate],
@@ -123,6 +125,7 @@ class Openings:
         self._wallet = wallet
         self._chain = chain
         self._tokens = tokens
+        self._unfunded = unfunded
         self._metrics = metrics
         self._adopt = adopt
         self._claim_feerate = claim_feerate
@@ -367,6 +370,9 @@ class Openings:
             raise ChannelViolation("this temporary channel id is in use")
         if sum(owner == node_id for owner, _ in self._pending) >= _MAX_OPENINGS_PER_PEER:
             raise ChannelViolation("too many channels are being opened")
+        theirs = (p.opening for (owner, _), p in self._pending.items() if owner == node_id)
+        under_way = sum(each.funder is Side.COUNTERPARTY for each in theirs)
+        self._unfunded.check_another(node_id, opening=under_way)
         party, tokens = self._party_for(message), self._tokens_for(peer, message)
         signer, index = self._new_signer()
         extensions = self._extensions(party, tokens)

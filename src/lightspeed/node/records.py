@@ -81,6 +81,8 @@ class ChannelRecord:
     """It holds tokens."""
     doubtful: bool = False
     """Our state may be an old one: nothing is published before the peer has confirmed it."""
+    opened_height: int | None = None
+    """The chain's height at its opening. None: not known, stored by an earlier version."""
 
     def put(self, channel_id: bytes) -> Put:
         values = {
@@ -90,6 +92,7 @@ class ChannelRecord:
             "over": self.over,
             "coloured": self.coloured,
             "doubtful": self.doubtful,
+            "opened_height": self.opened_height,
         }
         return Put(CHANNEL_RECORD_TABLE, channel_id, dump_document(values))
 
@@ -106,6 +109,7 @@ class ChannelRecord:
                 over=values["over"],
                 coloured=values.get("coloured", False),
                 doubtful=values.get("doubtful", False),
+                opened_height=values.get("opened_height"),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise StateError(f"a stored record does not parse: {type(error).__name__}") from None

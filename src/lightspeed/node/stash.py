@@ -228,6 +228,28 @@ class Stash:
         new = History.of(reduced) if known is None else known.merge(reduced)
         self._store_and_keep(new, besides=besides)
 
+    async def forget_unmined(self, contract_id: bytes, outpoint: OutPoint) -> None:
+        """What was kept for tokens on an outpoint whose transaction never came; durably.
+
+        And what rests on that. Nothing happens if the transaction is there after all, or was
+        kept for other tokens too. Raises `ChainUnavailable`.
+        """
+        txid = outpoint.txid
+        if await self._chain.transaction(txid) is not None:
+            return
+        old = self._histories.get(contract_id)
+        if old is None or txid not in old.bundles:
+            return
+        if any(spot != outpoint for _, (spot, _) in _spots(old, only=[txid])):
+            return
+        gone = old.resting_on(txid)
+        self._store.apply([Put(TOKEN_BUNDLE_TABLE, contract_id + each, None) for each in gone])
+        for opout, (spot, _) in _spots(old, only=gone):
+            self._at[spot].pop(opout, None)
+            if not self._at[spot]:
+                del self._at[spot]
+        self._histories[contract_id] = old.without(gone)
+
     def consignment(
         self, contract_id: bytes, opouts: Collection[Opout], *, named: Collection[SecretSeal] = ()
     ) -> Consignment:

@@ -167,8 +167,8 @@ class TokenOpenings:
         )
 
     def keep(self, proved: Proved) -> None:
-        """Durably; before we sign, and only for a channel that its opener has signed: nothing
-        makes us forget it again. Raises `ChannelViolation`.
+        """Durably; before we sign, and only for a channel that its opener has signed: it is
+        forgotten with the channel, if that is never funded. Raises `ChannelViolation`.
         """
         try:
             self._stash.take(proved.consignment, [token.opout for token in proved.tokens])

@@ -24,6 +24,7 @@ from lightspeed.node.leases import PayeeBooks
 from lightspeed.node.payments import Payments
 from lightspeed.node.records import CLOSING_TX_TABLE, FUNDING_TX_TABLE
 from lightspeed.node.store import NodeStore
+from lightspeed.node.unfunded import Unfunded
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
 
@@ -57,6 +58,7 @@ class Watch:
         drivers: Callable[[], Iterable[ChannelDriver]],
         tend: Callable[[ChannelDriver], Awaitable[None]],
         tokens_problem: Callable[[Channel], Awaitable[str | None]],
+        unfunded: Unfunded,
         alarms: Alarms,
         reserve_sat: Callable[[], Sat],
         clock: Callable[[], float],
@@ -73,6 +75,7 @@ class Watch:
         self._drivers = drivers
         self._tend = tend
         self._tokens_problem = tokens_problem
+        self._unfunded = unfunded
         self._alarms = alarms
         self._reserve_sat = reserve_sat
         self._clock = clock
@@ -181,6 +184,11 @@ class Watch:
         funded = False
         if moved or lease_is_due or not driver.channel.state.holder_ready:
             funded = await self._look_for_funding(driver)
+            if not funded and self._unfunded.is_given_up(driver, height=self.height):
+                for key in (_funding_alarm(driver), _tokens_alarm(driver)):
+                    self._alarms.report(key, None)
+                await self._unfunded.forget(driver)
+                return
         state = driver.channel.state
         if books is not None:
             if driver.record.doubtful:
@@ -228,7 +236,7 @@ class Watch:
 
     async def _confirm(self, driver: ChannelDriver) -> None:
         """The funding output is deep enough: so is the channel, if its tokens are there."""
-        key = f"tokens of channel {driver.channel.channel_id.hex()}"
+        key = _tokens_alarm(driver)
         problem = await self._tokens_problem(driver.channel)
         self._alarms.report(key, None if problem is None else f"{key}: {problem}")
         if problem is None:
@@ -314,6 +322,10 @@ class Watch:
 
 def _funding_alarm(driver: ChannelDriver) -> str:
     return f"funding of channel {driver.channel.channel_id.hex()}"
+
+
+def _tokens_alarm(driver: ChannelDriver) -> str:
+    return f"tokens of channel {driver.channel.channel_id.hex()}"
 
 
 def _funds(channel: Channel, info: TxInfo) -> bool:

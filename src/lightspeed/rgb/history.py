@@ -107,6 +107,26 @@ class History:
                 bundles[txid] = replace(bundle, bundle=replace(bundle.bundle, known=opening))
         return replace(self, bundles=bundles)
 
+    def without(self, txids: Collection[bytes]) -> Self:
+        """Without the bundles of these witnesses; `resting_on` says which go together."""
+        kept = {txid: bundle for txid, bundle in self.bundles.items() if txid not in txids}
+        return replace(self, bundles=kept)
+
+    def resting_on(self, txid: bytes) -> frozenset[bytes]:
+        """Ids of this witness and of all whose tokens come from it."""
+        found, opids = {txid}, {opid for opid, _ in self.bundles[txid].bundle.known}
+        while True:
+            new = {
+                each
+                for each, bundle in self.bundles.items()
+                if each not in found
+                and any(not opids.isdisjoint(_parents(moved)) for _, moved in bundle.bundle.known)
+            }
+            if not new:
+                return frozenset(found)
+            found |= new
+            opids |= {opid for each in new for opid, _ in self.bundles[each].bundle.known}
+
     # --- what there is --------------------------------------------------------------------
 
     def holdings(self, statuses: Mapping[bytes, WitnessStatus]) -> dict[Opout, Holding]:
