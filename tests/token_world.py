@@ -29,6 +29,7 @@ class TokenParty:
 
     world: "TokenWorld"
     folder: Path
+    minimum_depth: int = 1
     store: NodeStore = field(init=False)
     wallet: Wallet = field(init=False)
     stash: Stash = field(init=False)
@@ -51,7 +52,7 @@ class TokenParty:
             NodeConfig(
                 data_dir=self.folder,
                 esplora_url=self.world.url,
-                minimum_depth=1,
+                minimum_depth=self.minimum_depth,
                 safe_depth=6,
                 poll_seconds=0.05,
             ),
@@ -130,8 +131,8 @@ class TokenWorld:
     parties: list[TokenParty] = field(default_factory=list)
     now: float = 1_800_000_000.0
 
-    def party(self, name: str) -> TokenParty:
-        party = TokenParty(self, self.folder / name)
+    def party(self, name: str, *, minimum_depth: int = 1) -> TokenParty:
+        party = TokenParty(self, self.folder / name, minimum_depth)
         party.open()
         self.parties.append(party)
         return party

@@ -135,7 +135,7 @@ class TokenOpenings:
         except UnknownContract:
             return False
         issued = (assign.outpoint(b"") for assign in genesis.assignments.of_type(ASSET_OWNER))
-        return bool(self._wallet.spends_of(outpoint for outpoint in issued if outpoint))
+        return bool(self._wallet.own_among(outpoint for outpoint in issued if outpoint))
 
     async def prove(self, opening: Opening, data: bytes, outpoint: OutPoint) -> Proved:
         """Validate what the opener brings. Raises `ChannelViolation`.

@@ -34,7 +34,7 @@ from lightspeed.bitcoin import (
 from lightspeed.chain import BroadcastRefused, Chain
 from lightspeed.channel import Spend
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
-from lightspeed.node.errors import InsufficientFunds, WalletUnavailable
+from lightspeed.node.errors import InsufficientFunds, NodeRefusal, WalletUnavailable
 from lightspeed.node.wallet_file import WalletFile
 from lightspeed.units import Sat
 
@@ -247,9 +247,22 @@ class Wallet:
 
     def own_inputs(self, tx: Tx) -> list[Spend]:
         """The wallet's own among the inputs of `tx`, to sign a transaction that replaces it."""
-        return self.spends_of(txin.outpoint for txin in tx.inputs)
+        return self.own_among(txin.outpoint for txin in tx.inputs)
 
     def spends_of(self, outpoints: Iterable[OutPoint]) -> list[Spend]:
+        """Of these outputs of the wallet, spent or not, each once.
+
+        Raises `NodeRefusal` for one that the wallet does not know any more: what was to spend it
+        would be another transaction.
+        """
+        wanted = set(outpoints)
+        found = self.own_among(wanted)
+        if missing := wanted - {spend.outpoint for spend in found}:
+            texts = ", ".join(sorted(map(str, missing)))
+            raise NodeRefusal(f"the wallet has lost {texts}: try again")
+        return found
+
+    def own_among(self, outpoints: Iterable[OutPoint]) -> list[Spend]:
         """Of those among them that are the wallet's outputs, spent or not."""
         wanted = set(outpoints)
         coins = (c for c in self._wallet.list_output() if _outpoint(c.outpoint) in wanted)
@@ -259,13 +272,13 @@ class Wallet:
         """Every coin, also those that are reserved or kept apart."""
         return frozenset(_outpoint(coin.outpoint) for coin in self._coins())
 
-    async def small_coin(self, max_value_sat: Sat) -> OutPoint | None:
-        """The smallest confirmed coin that is free, if it is worth no more; reserved."""
+    async def small_coin(self, max_value_sat: Sat, *, minimum_depth: int = 1) -> OutPoint | None:
+        """The smallest free coin that is so deep, if it is worth no more; reserved."""
         async with self._one_at_a_time:
-            return await _in_thread(lambda: self._small_coin(max_value_sat))
+            return await _in_thread(lambda: self._small_coin(max_value_sat, minimum_depth))
 
-    def _small_coin(self, max_value_sat: Sat) -> OutPoint | None:
-        coins = (c for c in self._free_coins() if c.chain_position.is_confirmed())
+    def _small_coin(self, max_value_sat: Sat, minimum_depth: int) -> OutPoint | None:
+        coins = (c for c in self._free_coins() if self._depth(c) >= max(minimum_depth, 1))
         smallest = min(coins, key=lambda coin: int(coin.txout.value.to_sat()), default=None)
         if smallest is None or smallest.txout.value.to_sat() > max_value_sat:
             return None
@@ -341,6 +354,13 @@ class Wallet:
             safe = own or coin.chain_position.is_confirmed()
             if safe and _outpoint(coin.outpoint) not in reserved and not self._is_apart(coin):
                 yield coin
+
+    def _depth(self, coin: bdk.LocalOutput) -> int:
+        """In blocks, as of the last sync; 0: unconfirmed."""
+        if not isinstance(coin.chain_position, bdk.ChainPosition.CONFIRMED):
+            return 0
+        height = coin.chain_position.confirmation_block_time.block_id.height
+        return int(self._wallet.latest_checkpoint().height) - int(height) + 1
 
     def _is_apart(self, coin: bdk.LocalOutput) -> bool:
         script = bytes(coin.txout.script_pubkey.to_bytes())

@@ -34,12 +34,17 @@ class HistoryError(RgbError, LocalError, ValueError):
 
 
 class NotEnoughTokens(RgbError, LocalError, ValueError):
-    """Tokens in channels, reserved ones and those of unmined transactions do not count."""
+    """Tokens in channels, reserved ones and those that are not deep enough do not count."""
 
-    def __init__(self, *, needed: int, available: int) -> None:
-        super().__init__(f"{needed} tokens are needed, {available} can be spent")
+    def __init__(self, *, needed: int, available: int, wait_blocks: int | None = None) -> None:
+        """`wait_blocks`: after so many more there will be enough."""
+        text = f"{needed} tokens are needed, {available} can be spent"
+        if wait_blocks is not None:
+            text += f": wait for {wait_blocks} more block{'s' if wait_blocks > 1 else ''}"
+        super().__init__(text)
         self.needed = needed
         self.available = available
+        self.wait_blocks = wait_blocks
 
 
 @dataclass(frozen=True, slots=True)

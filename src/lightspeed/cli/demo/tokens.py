@@ -33,7 +33,7 @@ async def issue_and_sell(house: House, screen: Screen) -> House:
         issued = await payee.client.tokens.issue(_TICKER, _NAME, supply=plan.tokens_issued)
         step.say(issued.contract)
         house = replace(house, contract=issued.contract)
-        await house.mine()  # nobody buys tokens on a coin that may never be mined
+        await house.mine(plan.minimum_depth)  # nobody buys tokens on a coin that may be undone
         await _until_tokens(house, payee, plan.tokens_issued)
     with screen.step(
         f"The payer buys {plan.tokens_bought:,} of them for {plan.sale_sat:,} sat"

@@ -5,6 +5,7 @@ that is spent is moved: what nobody else gets goes to a change output, under a b
 this node knows.
 """
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from lightspeed.rgb import (
     Destination,
     GraphSeal,
     Holding,
+    NotEnoughTokens,
     TokenInput,
     TokensWouldBurn,
     check_moves_tokens,
@@ -62,9 +64,10 @@ class TokenTransaction:
 class Builder:
     """Over the wallet's coins and the stash's tokens."""
 
-    def __init__(self, stash: Stash, wallet: Wallet) -> None:
+    def __init__(self, stash: Stash, wallet: Wallet, *, minimum_depth: int) -> None:
         self._stash = stash
         self._wallet = wallet
+        self._minimum_depth = max(minimum_depth, 1)
 
     async def holdings(self, contract_id: bytes, *, minimum_depth: int = 1) -> list[Holding]:
         """Those on coins of the wallet; reserved and unmined ones too."""
@@ -75,9 +78,31 @@ class Builder:
     async def pick(self, contract_id: bytes, amount: int) -> tuple[Holding, ...]:
         """Whole outpoints that hold so many tokens. Raises `NotEnoughTokens`.
 
-        An outpoint to which unmined tokens are on their way is left alone.
+        They are `minimum_depth` deep with all that they rest on, since one input whose history is
+        undone voids the transition and burns the others. An outpoint to which others are on their
+        way is left alone.
         """
-        held = await self.holdings(contract_id)
+        try:
+            return await self._pick(contract_id, amount, minimum_depth=self._minimum_depth)
+        except NotEnoughTokens as error:
+            wait = await self._blocks_until(contract_id, amount)
+            raise NotEnoughTokens(
+                needed=amount, available=error.available, wait_blocks=wait
+            ) from None
+
+    async def _blocks_until(self, contract_id: bytes, amount: int) -> int | None:
+        """There are so many tokens that are deep enough, if what is on its way is mined now."""
+        for wait in range(1, self._minimum_depth + 1):
+            with contextlib.suppress(NotEnoughTokens):
+                depth = self._minimum_depth - wait
+                await self._pick(contract_id, amount, minimum_depth=depth)
+                return wait
+        return None
+
+    async def _pick(
+        self, contract_id: bytes, amount: int, *, minimum_depth: int
+    ) -> tuple[Holding, ...]:
+        held = await self.holdings(contract_id, minimum_depth=minimum_depth)
         unfit = {holding.outpoint for holding in held if not holding.mined}
         unfit |= self._wallet.reserved()
         unfit |= {

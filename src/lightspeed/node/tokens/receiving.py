@@ -183,11 +183,13 @@ class Receiving:
         return record
 
     async def seal_coin(self) -> OutPoint:
-        """A coin to put tokens on: a small one, or one that is made for it.
+        """A coin to put tokens on: a small one that is deep enough, or one that is made for it.
+
+        Anybody can send us a small one, and undo it with a block: tokens on it would be lost.
 
         It is reserved, or nothing would spend it yet; release it when it is kept apart.
         """
-        small = await self._wallet.small_coin(_SEAL_COIN_MAX_SAT)
+        small = await self._wallet.small_coin(_SEAL_COIN_MAX_SAT, minimum_depth=self._minimum_depth)
         if small is not None:
             return small
         script = self._wallet.new_script()

@@ -218,7 +218,7 @@ class Selling:
         """
         terms, offered = sale.terms, offered_outpoints(sale.terms)
         spent = [txin.outpoint for txin in tx.inputs]
-        own = self._wallet.spends_of(spent)
+        own = self._wallet.own_among(spent)
         if sorted(spend.outpoint for spend in own) != offered or len(set(spent)) != len(spent):
             raise DealRefused("the transaction does not spend the coins that were offered")
         if tx.version != 2 or tx.locktime or {i.sequence for i in tx.inputs} != {DEAL_SEQUENCE}:

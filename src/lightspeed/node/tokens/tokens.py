@@ -64,7 +64,7 @@ class Tokens:
         self.alone = asyncio.Lock()
         """Held by whoever chooses tokens or coins for them."""
         self.stash = stash
-        self.builder = Builder(self.stash, wallet)
+        self.builder = Builder(self.stash, wallet, minimum_depth=config.minimum_depth)
         self.sending = Sending(
             store=store,
             stash=self.stash,
