@@ -454,10 +454,10 @@ def _double_spend(world: TokenWorld, tx: Tx) -> Tx:
 
 
 async def _with_depth(world: TokenWorld, blocks: int) -> None:
-    for machine in world.machines:
-        await world.crash(machine)
-        machine.config = replace(machine.config, minimum_depth=blocks)
-        await world.start(machine)
+    """Of the payee: a payer that steals does not wait before it brings its tokens."""
+    await world.crash(world.payee)
+    world.payee.config = replace(world.payee.config, minimum_depth=blocks)
+    await world.start(world.payee)
     await world.connect()
 
 
