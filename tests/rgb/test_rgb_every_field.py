@@ -80,7 +80,7 @@ def places(value: object, path: Path = ()) -> Iterator[Path]:
     if path:
         yield path
     if is_dataclass(value):
-        for field in fields(value):
+        for field in (each for each in fields(value) if each.init):
             yield from places(getattr(value, field.name), (*path, field.name))
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
