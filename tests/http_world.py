@@ -133,7 +133,7 @@ class ServerProcess:
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
 
 
 def _wait_for(port: int) -> None:

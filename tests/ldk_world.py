@@ -112,7 +112,7 @@ class LdkNode:
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await self.process.wait()
         except TimeoutError:
             self.process.kill()
@@ -164,7 +164,7 @@ class LdkNode:
 
     async def ask(self, command: str, **arguments: Any) -> Any:
         """Raises `RuntimeError` with LDK's reason."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self._answers[self._request(command, arguments)]
 
     def feed(self, *_: TipChanged) -> None:
@@ -267,7 +267,7 @@ class LdkWorld:
 
     async def until_ldk(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """LDK's channel once it is so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 channel = await self.ldk.channel()
                 if condition(channel):

@@ -29,7 +29,7 @@ __all__ = ["ORIGIN", "NodeWorld", "RunningNode", "eventually", "node_world", "no
 ORIGIN = "https://api.example.com"
 
 
-async def eventually(condition: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+async def eventually(condition: Callable[[], Any], *, seconds: float = 60.0) -> Any:
     """Wait until it is true, or what it awaits is; what it returned."""
     async with asyncio.timeout(seconds):
         while True:

@@ -74,14 +74,14 @@ class RawPeer:
 
     async def expect(self, kind: type[M]) -> M:
         """The next message, which has to be of this kind."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             message = await anext(self.peer)
         assert isinstance(message, kind), message
         return message
 
     async def hung_up(self) -> bool:
         """The node ends the connection and says nothing more."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return [message async for message in self.peer] == []
 
     async def run(self, effects: Iterable[Effect]) -> None:

@@ -19,7 +19,7 @@ from lightspeed.node.config import NodeConfig
 
 HOW_TO = (Path(__file__).parents[1] / "docs" / "sell-an-api-for-tokens.md").read_text()
 PORTS = {"regtest": 3002, "payee": 9735, "payer": 9745, "friend": 9755, "API": 8000}
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 QUIET_SECONDS = 0.8
 
 PREAMBLE = """

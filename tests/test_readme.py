@@ -32,7 +32,7 @@ def running(*command: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
 

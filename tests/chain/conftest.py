@@ -78,6 +78,6 @@ def esplora_url() -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    yield ready.get(timeout=10)
+    yield ready.get(timeout=60)
     stop.set()
-    thread.join(timeout=10)
+    thread.join(timeout=60)

@@ -157,7 +157,7 @@ async def test_fee_rate_is_the_estimate_and_never_below_the_floor(
 
 
 async def _next(tips: AsyncIterator[TipChanged]) -> TipChanged:
-    return await asyncio.wait_for(anext(tips), timeout=5)
+    return await asyncio.wait_for(anext(tips), timeout=60)
 
 
 async def test_tips_tell_extensions_and_reorganisations(chain: Chain, regtest: Regtest) -> None:

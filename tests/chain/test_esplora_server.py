@@ -553,4 +553,4 @@ def test_server_runs_until_it_is_interrupted() -> None:
         url = process.stdout.readline().decode().strip()
         assert httpx.get(f"{url}/blocks/tip/height").text == "110"
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+        process.wait(timeout=60)

@@ -190,7 +190,7 @@ def in_a_terminal(*arguments: str) -> tuple[int, str]:
         pass  # Linux says EIO once the other end is closed
     finally:
         os.close(master)
-    return process.wait(timeout=20), shown.decode()
+    return process.wait(timeout=60), shown.decode()
 
 
 def test_help_in_a_terminal_ends_well() -> None:

@@ -41,7 +41,7 @@ def api(port: int, ledger: Path, price: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/answer"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")

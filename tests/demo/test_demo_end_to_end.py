@@ -54,7 +54,7 @@ def demo(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
         ],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -244,7 +244,7 @@ def test_however_it_ends_it_leaves_nothing_running(tmp_path: Path, number: signa
     assert len(processes_of(tmp_path)) >= 3
     demo_process.send_signal(number)
     said = demo_process.stdout.read()
-    assert demo_process.wait(timeout=30) == (-9 if number is signal.SIGKILL else 130)
+    assert demo_process.wait(timeout=60) == (-9 if number is signal.SIGKILL else 130)
     assert "Traceback" not in said
     deadline = time.monotonic() + 10
     while processes_of(tmp_path) and time.monotonic() < deadline:

@@ -288,7 +288,7 @@ async def test_streamed_response_is_not_buffered(world: World) -> None:
 
     headers = [(b"lightspeed-payment", token(book, 1).encode())]
     scope = {"type": "http", "path": "/", "headers": headers}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await world.middleware(streaming)(scope, None, send)
     assert [message.get("body") for message in sent] == [None, b"first", b"second"]
 

@@ -43,7 +43,7 @@ async def shop_in(world: NodeWorld, **policy: Any) -> tuple[RunningNode, Running
     return seller, buyer, contract_id
 
 
-async def buy(buyer: RunningNode, tokens: int, *, limit: int = 10**9, seconds: float = 20) -> Offer:
+async def buy(buyer: RunningNode, tokens: int, *, limit: int = 10**9, seconds: float = 60) -> Offer:
     return await buyer.node.books.trades.buy(
         buyer.driver, tokens, max_price_msat=Msat(limit), timeout_seconds=seconds
     )

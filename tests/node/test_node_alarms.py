@@ -83,7 +83,6 @@ async def test_peer_that_does_not_answer_is_hung_up_on_and_then_failed(
 async def test_channels_are_watched_while_the_wallet_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lightspeed.node.watch._SYNC_SECONDS", 0.05)
     async with node_world(tmp_path) as world:
         alice, bob = await world.start("alice"), await world.start("bob")
         channel_id = await world.open_channel(alice, bob, push_sat=300_000)
@@ -93,10 +92,11 @@ async def test_channels_are_watched_while_the_wallet_hangs(
         def hanging(wallet: Any) -> Any:
             nonlocal begun
             begun += 1
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             return scan(wallet)
 
         monkeypatch.setattr(bob.node.wallet, "_scan", hanging)
+        monkeypatch.setattr("lightspeed.node.watch._SYNC_SECONDS", 0.05)
         await alice.node.close_channel(channel_id, force=True)
         for _ in range(4):
             world.mine()
@@ -105,6 +105,7 @@ async def test_channels_are_watched_while_the_wallet_hangs(
         assert bob.node.watch.progress[channel_id].confirmed_height is not None
         assert begun == 1
 
+        monkeypatch.setattr("lightspeed.node.watch._SYNC_SECONDS", 60.0)
         go_on.set()
         await eventually(lambda: not problems(bob))
         await eventually(lambda: bob.node.wallet.balance().total_sat > 0)

@@ -1,5 +1,6 @@
 """The node's API and its client: who may call, what it answers, and what it never tells."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from lightspeed.lsf import Party
 from lightspeed.node import NodeApiError, NodeClient
 from lightspeed.node.api import api_token, serving_api
 from lightspeed.node.service import JsonLogFormatter
+from lightspeed.units import Sat
 from node_world import ORIGIN, NodeWorld, RunningNode, eventually, node_world
 
 TOKEN = "a token of this test"
@@ -152,6 +154,39 @@ async def check_settle_and_close(api: Api, channel_id: str) -> None:
     await eventually(
         lambda: says(api.payee_client, state="closed", settled_units=25, at_risk_units=0)
     )
+
+
+async def test_who_asks_right_after_a_block_need_not_wait(tmp_path: Path) -> None:
+    async with node_world(tmp_path) as world:
+        payer = await world.start("payer", poll_seconds=3_600)
+        payee = await world.start("payee")
+        async with (
+            serving_api(payer.node, token=TOKEN, port=0) as url,
+            NodeClient(url, TOKEN) as client,
+        ):
+            address = await client.new_address()
+            world.regtest.fund(bytes.fromhex(address.script), Sat(1_000_000))
+            world.regtest.mine()
+            assert (await client.balance()).confirmed_sat == 1_000_000
+
+            world.regtest.fund(bytes.fromhex(address.script), Sat(1_000_000))
+            world.regtest.mine()
+            await client.connect(f"{payee.node_id.hex()}@127.0.0.1:{payee.node.peers.port}")
+            await client.open_channel(payee.node_id.hex(), funding_sat=1_500_000)
+
+            world.regtest.mine()
+            assert (await client.tokens.issue("CALL", "Calls", supply=1)).supply == 1
+
+
+async def test_wallet_that_cannot_catch_up_answers_from_what_it_knows(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("lightspeed.node.watch._CATCH_UP_SECONDS", 0.05)
+    monkeypatch.setattr(api.payer.node.watch._chain, "tip", never)
+    assert (await api.payer_client.balance()).confirmed_sat == 0
 
 
 async def test_metrics_count_calls_by_route(api: Api) -> None:

@@ -41,7 +41,7 @@ class NodeProcess:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             ready = json.loads(await process.stdout.readline())
         client = NodeClient(ready["api"], api_token(config.token_path))
         return cls(config, process, client, ready["address"])
@@ -50,7 +50,7 @@ class NodeProcess:
         await self.client.close()
         if self.process.returncode is None:
             self.process.send_signal(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def usable(self, channel_id: str) -> None:
@@ -148,7 +148,7 @@ async def test_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> N
             str(payer.config.data_dir),
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             _, said = await other.communicate()
         assert other.returncode == 1
         assert b"StoreInUse" in said

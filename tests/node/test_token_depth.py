@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, TxOut
-from lightspeed.node.errors import NodeRefusal
+from lightspeed.node.errors import InsufficientFunds, NodeRefusal
 from lightspeed.rgb import AssetSpec, NotEnoughTokens
 from lightspeed.units import Sat
 from token_world import TokenParty, TokenWorld, token_world
@@ -72,6 +72,24 @@ async def test_dust_that_a_stranger_sent_one_block_ago_gets_no_tokens(
     assert dust not in (held.outpoint, seal.outpoint(b""))
     await world.mine(2)
     assert await careful.tokens.receiving.seal_coin() == dust
+
+
+async def test_coin_for_tokens_is_not_made_of_what_a_stranger_sent_one_block_ago(
+    world: TokenWorld,
+) -> None:
+    """Undone with it, the coin would take the tokens along: an issue has no other place."""
+    careful = world.party("careful", minimum_depth=3)
+    await careful.fund(100_000)
+    poor = (
+        "^1000 sat are needed, 0 sat can be spent, and 100000 sat more when they are 3 blocks deep$"
+    )
+    for _ in range(2):
+        with pytest.raises(InsufficientFunds, match=poor):
+            await careful.tokens.issue(SPEC, 1_000)
+        assert not careful.wallet.reserved()
+        await world.mine()
+
+    assert await careful.tokens.issue(SPEC, 1_000)
 
 
 async def test_transfer_whose_coin_the_wallet_has_lost_is_not_built_without_it(

@@ -268,6 +268,46 @@ async def test_background_leaves_a_transfer_alone_that_is_being_posted(
     assert (await alice.tokens.balance(contract_id)).reserved == 1_000
 
 
+async def test_background_sees_what_was_posted_while_it_asked_for_another(
+    world: TokenWorld,
+    alice: TokenParty,
+    bob: TokenParty,
+    contract_id: bytes,
+    proxy: RgbProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await alice.fund(50_000)
+    other = await alice.tokens.issue(SPEC, 1_000)
+    await world.mine()
+    invoices = [
+        await bob.tokens.receiving.invoice(amount=300, endpoints=(proxy.endpoint,))
+        for _ in range(2)
+    ]
+    await _send(alice, invoices[0].text, contract_id=contract_id)
+    world.now += 1  # the background sees to the older one first
+    proxies, asking, posted = alice.tokens.sending._proxies, asyncio.Event(), asyncio.Event()
+    acknowledged, post = proxies.acknowledged, proxies.post
+
+    async def ask(*of: str) -> bool | None:
+        asking.set()
+        await posted.wait()
+        return await acknowledged(*of)
+
+    async def post_late(*what: object) -> None:
+        background.append(asyncio.create_task(alice.tokens.look()))
+        await asking.wait()
+        await post(*what)  # type: ignore[arg-type]
+
+    background: list[asyncio.Task[None]] = []
+    monkeypatch.setattr(proxies, "acknowledged", ask)
+    monkeypatch.setattr(proxies, "post", post_late)
+    await _send(alice, invoices[1].text, contract_id=other)
+    posted.set()
+    await asyncio.gather(*background)
+
+    assert [each.state for each in alice.tokens.sending.all()] == ["waiting", "waiting"]
+
+
 async def test_coin_of_a_seal_is_not_taken_by_a_payment_meanwhile(
     world: TokenWorld, bob: TokenParty
 ) -> None:

@@ -135,7 +135,7 @@ async def test_tower_is_run_and_used_from_the_command_line(tmp_path: Path) -> No
         )
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 said = b""
                 while not said.rstrip().endswith(b"}"):
                     said += await process.stdout.readline()

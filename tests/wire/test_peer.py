@@ -70,7 +70,7 @@ async def pair(ours: PeerSettings = OURS, theirs: PeerSettings = THEIRS):
         await asyncio.Event().wait()
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         await serve(host=HOST, port=0, settings=theirs, on_peer=on_peer) as server,
         await connect(
             host=HOST,

@@ -61,6 +61,13 @@ _log = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
 _BACKLOG = 128
 _SCHEMES = {scheme.name.lower(): scheme for scheme in Scheme}
+_OF_THE_WALLET = {
+    ("GET", "/v1/balance"),
+    ("POST", "/v1/channels"),
+    *(("POST", f"/v1/tokens{path}") for path in ("", "/invoices", "/transfers")),
+    *(("POST", f"/v1/tokens/{path}") for path in ("offers", "sales", "orders")),
+}
+"""Who asks these right after a block expects the wallet to know of it."""
 
 Endpoint = Callable[[Request], Awaitable[Any]]
 
@@ -149,6 +156,8 @@ class _Api:
             try:
                 self._authorize(request)
                 self._node.metrics.api_calls[f"{method} {path}"] += 1
+                if (method, path) in _OF_THE_WALLET:
+                    await self._node.watch.catch_up()
                 return JSONResponse(_json(await endpoint(request)))
             except Exception as error:
                 response = problem_of(error)

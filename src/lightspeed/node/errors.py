@@ -74,8 +74,14 @@ class WalletMismatch(LocalError, ValueError):
 class InsufficientFunds(LocalError, ValueError):
     """Coins that are reserved, or not confirmed where that is asked for, do not count."""
 
-    def __init__(self, *, needed_sat: int, available_sat: int) -> None:
-        super().__init__(f"{needed_sat} sat are needed, {available_sat} sat can be spent")
+    def __init__(
+        self, *, needed_sat: int, available_sat: int, young_sat: int = 0, minimum_depth: int = 0
+    ) -> None:
+        """`young_sat`: what is there besides, and not `minimum_depth` blocks deep."""
+        text = f"{needed_sat} sat are needed, {available_sat} sat can be spent"
+        if young_sat:
+            text += f", and {young_sat} sat more when they are {minimum_depth} blocks deep"
+        super().__init__(text)
         self.needed_sat = needed_sat
         self.available_sat = available_sat
 

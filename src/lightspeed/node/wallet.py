@@ -171,17 +171,25 @@ class Wallet:
 
     # --- payments -------------------------------------------------------------------------
 
-    async def fund(self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate) -> Tx:
+    async def fund(
+        self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate, minimum_depth: int = 0
+    ) -> Tx:
         """A complete transaction with this output, at any index, that nobody has seen yet.
 
-        Its coins stay reserved, over restarts too, until `release` or until it is on chain.
-        Raises `InsufficientFunds`.
+        Its coins are `minimum_depth` blocks deep; what others paid to us is one at the least. They
+        stay reserved, over restarts too, until `release` or until it is on chain. Raises
+        `InsufficientFunds`.
         """
         async with self._one_at_a_time:
-            return await _in_thread(lambda: self._fund(script, amount_sat, feerate_per_kw))
+            return await _in_thread(
+                lambda: self._fund(script, amount_sat, feerate_per_kw, minimum_depth)
+            )
 
-    def _fund(self, script: bytes, amount_sat: Sat, feerate_per_kw: FeeRate) -> Tx:
-        free = {_outpoint(coin.outpoint) for coin in self._free_coins()}
+    def _fund(
+        self, script: bytes, amount_sat: Sat, feerate_per_kw: FeeRate, minimum_depth: int
+    ) -> Tx:
+        deep = [coin for coin in self._free_coins() if self._depth(coin) >= minimum_depth]
+        free = {_outpoint(coin.outpoint) for coin in deep}
         others = [coin.outpoint for coin in self._coins() if _outpoint(coin.outpoint) not in free]
         builder = (
             bdk.TxBuilder()
@@ -192,18 +200,31 @@ class Wallet:
         try:
             psbt = builder.finish(self._wallet)
         except bdk.CreateTxError.CoinSelection:
-            available = self.spendable_sat()
-            raise InsufficientFunds(needed_sat=amount_sat, available_sat=available) from None
+            available = sum(coin.txout.value.to_sat() for coin in deep)
+            raise InsufficientFunds(
+                needed_sat=amount_sat,
+                available_sat=available,
+                young_sat=self.spendable_sat() - available,
+                minimum_depth=minimum_depth,
+            ) from None
         self._wallet.sign(psbt, None)
         tx = Tx.parse(bytes(psbt.extract_tx().serialize()))
         self._reserve(txin.outpoint for txin in tx.inputs)
         return tx
 
     async def send(
-        self, script: bytes, amount_sat: Sat, *, feerate_per_kw: FeeRate, chain: Chain
+        self,
+        script: bytes,
+        amount_sat: Sat,
+        *,
+        feerate_per_kw: FeeRate,
+        chain: Chain,
+        minimum_depth: int = 0,
     ) -> Tx:
         """`fund`, broadcast. Raises `InsufficientFunds`, `BroadcastRefused`, `ChainUnavailable`."""
-        tx = await self.fund(script, amount_sat, feerate_per_kw=feerate_per_kw)
+        tx = await self.fund(
+            script, amount_sat, feerate_per_kw=feerate_per_kw, minimum_depth=minimum_depth
+        )
         try:
             await chain.broadcast(tx)
         except BroadcastRefused:

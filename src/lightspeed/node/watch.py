@@ -4,6 +4,7 @@ Confirmations, ends of channels, deadlines, leases.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ _log = logging.getLogger(__name__)
 _FEE_TARGET_BLOCKS = 6
 _SYNC_SECONDS = 60.0
 """BDK's requests have no timeout of their own."""
+_CATCH_UP_SECONDS = 5.0
 _OFFERED_GRACE_BLOCKS = 3
 """BOLT 2: so long after its expiry an HTLC of ours may wait for the peer to fail it."""
 _FULFILLED_MARGIN_BLOCKS = 12
@@ -136,6 +138,14 @@ class Watch:
         self.answered_at = self._clock()
         self._seen = tip
         self._alarms.report("chain", None)
+
+    async def catch_up(self) -> None:
+        """Let the wallet know the present tip, if the chain and the wallet answer soon."""
+        with contextlib.suppress(ChainUnavailable, TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                tip = await self._chain.tip()
+                if tip != self._synced:
+                    await self._sync_wallet(tip)
 
     async def _sync_wallet(self, tip: BlockId) -> None:
         """What cannot be synced now is tried again; channels are watched all the same."""

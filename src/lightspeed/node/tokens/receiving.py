@@ -185,7 +185,8 @@ class Receiving:
     async def seal_coin(self) -> OutPoint:
         """A coin to put tokens on: a small one that is deep enough, or one that is made for it.
 
-        Anybody can send us a small one, and undo it with a block: tokens on it would be lost.
+        Anybody can send us a coin, and undo it with a block: tokens on it, or on what was made
+        of it, would be lost.
 
         It is reserved, or nothing would spend it yet; release it when it is kept apart.
         """
@@ -195,7 +196,11 @@ class Receiving:
         script = self._wallet.new_script()
         feerate = await self._chain.fee_rate(_FEE_TARGET_BLOCKS)
         tx = await self._wallet.send(
-            script, TOKEN_OUTPUT_SAT, feerate_per_kw=feerate, chain=self._chain
+            script,
+            TOKEN_OUTPUT_SAT,
+            feerate_per_kw=feerate,
+            chain=self._chain,
+            minimum_depth=self._minimum_depth,
         )
         return tx.outpoint([output.script for output in tx.outputs].index(script))
 

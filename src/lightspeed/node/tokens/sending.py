@@ -225,9 +225,10 @@ class Sending:
 
     async def look(self) -> None:
         """Go on with whatever is open: ask payees for their word, see that transactions settle."""
-        for transfer in self.all():
-            if transfer.txid in self._in_hand:
+        for txid in [each.txid for each in self.all()]:
+            if txid in self._in_hand:
                 continue
+            transfer = self.get(txid_from_hex(txid))  # it may have gone on while we saw to others
             match transfer.state:
                 case TransferState.WAITING:
                     await self._ask(transfer)
