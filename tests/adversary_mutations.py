@@ -93,9 +93,7 @@ def no_fence_before_a_close(stack: ExitStack) -> None:
 
 def refund_of_an_lsf_needs_no_delay(stack: ExitStack) -> None:
     """Two blocks, in the script and in what spends it, whatever was agreed."""
-    hasty = property(lambda _: 2)
-    for kind in (outputs.OutputsBook, seals.SealsBook, ladder.LadderBook):
-        patched(kind, "refund_delay_blocks", hasty)(stack)
+    patched(scheme.SchemeBook, "refund_delay_blocks", property(lambda _: 2))(stack)
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def test_a_truc_child_can_be_paid_for_by_its_p2a() -> None:
     assert isinstance(publication, Publication)
     bump = sweep_transaction(
         [
-            p2a_spend(court.child(court.payee, commitment)),
+            p2a_spend(court.child(court.payee, commitment).tx),
             p2wpkh_spend(coin.outpoint(0), Sat(50_000), secret=wallet),
         ],
         destination_script=court.destination(court.payee),

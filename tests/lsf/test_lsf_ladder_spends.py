@@ -284,7 +284,7 @@ def test_anybody_can_pay_for_a_settlement_by_its_p2a() -> None:
     for lock in (2, 5):
         child: LsfChild = world.settlement(lock)
         (found,) = sweeps_of(world, Party.PAYEE, world.completed(child, lock=lock))
-        tx, prevouts = sweep(p2a_spend(child), found.spend)
+        tx, prevouts = sweep(p2a_spend(child.tx), found.spend)
         verify_all_spends(tx, prevouts)
 
 

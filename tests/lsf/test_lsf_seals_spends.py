@@ -285,11 +285,11 @@ def test_a_plain_sweep_would_burn_and_is_refused() -> None:
 
 def test_anybody_can_pay_for_the_child_by_its_p2a() -> None:
     tx = sweep_transaction(
-        (p2a_spend(seals().child), coin()),
+        (p2a_spend(seals().child.tx), coin()),
         destination_script=DESTINATION,
         feerate_per_kw=FeeRate(253),
     )
-    verify_all_spends(tx, [p2a_spend(seals().child).prevout, coin().prevout])
+    verify_all_spends(tx, [p2a_spend(seals().child.tx).prevout, coin().prevout])
 
 
 # --- the payer's refunds --------------------------------------------------------------------

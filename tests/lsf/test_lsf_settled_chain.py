@@ -91,7 +91,7 @@ def test_a_settlement_is_paid_for_by_its_p2a() -> None:
     assert isinstance(publication, Publication)
     bump = sweep_transaction(
         [
-            p2a_spend(court.children(court.payee, commitment)[1]),
+            p2a_spend(court.children(court.payee, commitment)[1].tx),
             p2wpkh_spend(coin.outpoint(0), Sat(50_000), secret=wallet),
         ],
         destination_script=court.destination(court.payee),

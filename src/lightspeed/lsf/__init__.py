@@ -14,13 +14,9 @@ from lightspeed.lsf.books import (
 from lightspeed.lsf.child import P2A_SAT, LsfChild, LsfKey
 from lightspeed.lsf.claims import (
     CLAIM_INPUT_WEIGHT,
-    LockSettled,
-    WrongLockSecret,
-    claim_spend,
     lsf_refund_spend,
     lsf_revocation_spend,
     p2a_spend,
-    refund_spend,
 )
 from lightspeed.lsf.errors import BookRefused, ChunksOutOfOrder
 from lightspeed.lsf.events import (
@@ -79,7 +75,13 @@ from lightspeed.lsf.micropayment import (
     micropayment_weight,
 )
 from lightspeed.lsf.negotiation import LsfParameters, offered_party
-from lightspeed.lsf.outputs import OutputsBook
+from lightspeed.lsf.outputs import (
+    LockSettled,
+    OutputsBook,
+    WrongLockSecret,
+    claim_spend,
+    refund_spend,
+)
 from lightspeed.lsf.scheme import SchemeBook
 from lightspeed.lsf.seals import MAX_SEALS, SealsBook, seals_child_weight
 from lightspeed.lsf.settlement import Settlement

@@ -13,8 +13,6 @@
             the other had revoked
 """
 
-from typing import TYPE_CHECKING
-
 from lightspeed.bitcoin import (
     P2A_SCRIPT,
     P2TR_KEY_PATH_WITNESS_WEIGHT,
@@ -22,34 +20,25 @@ from lightspeed.bitcoin import (
     OutPoint,
     PrivateKey,
     TaprootOutput,
+    Tx,
     TxDigest,
     TxOut,
-    sha256,
 )
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend
 from lightspeed.channel.weights import SCHNORR_SIGNATURE_SIZE, witness_weight
-from lightspeed.errors import LocalError
-from lightspeed.lsf.child import P2A_SAT, LsfChild
 from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scripts import CLAIM_LEAF, CLAIM_REFUND_LEAF, SECRET_SIZE
+from lightspeed.lsf.scheme import SchemeBook
+from lightspeed.lsf.scripts import SECRET_SIZE
 from lightspeed.rgb import TokenInput
-
-if TYPE_CHECKING:
-    from lightspeed.lsf.outputs import OutputsBook
-    from lightspeed.lsf.scheme import SchemeBook
 
 __all__ = [
     "CLAIM_INPUT_WEIGHT",
-    "LockSettled",
-    "WrongLockSecret",
-    "claim_spend",
     "key_spend",
     "lsf_refund_spend",
     "lsf_revocation_spend",
     "p2a_spend",
-    "refund_spend",
     "script_spend",
 ]
 
@@ -60,71 +49,8 @@ CLAIM_INPUT_WEIGHT = TX_INPUT_WEIGHT + witness_weight(
 )  # = 403
 
 
-class WrongLockSecret(LocalError, ValueError):
-    """A secret does not hash to the lock that it is to open."""
-
-
-class LockSettled(LocalError, LookupError):
-    """The child has no output for this lock: it is settled, or not of the book."""
-
-
-def claim_spend(
-    book: "OutputsBook",
-    lock: int,
-    *,
-    child: LsfChild,
-    settled: int,
-    secret: bytes,
-    payee: PrivateKey,
-) -> Spend:
-    """The payee takes the output of a lock. `payee` is its `book_private_key`.
-
-    Raises `WrongLockSecret` and `LockSettled`.
-    """
-    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
-    if len(secret) != SECRET_SIZE or sha256(secret) != book.book.lock_hash(lock):
-        raise WrongLockSecret(f"not the secret of lock {lock}")
-    output = book.claims[lock - 1]
-    if book.settlement.literal:
-        witness = output.script_path(CLAIM_LEAF, secret)
-        return Spend(
-            outpoint=outpoint,
-            prevout=TxOut(book.lock_amount_sat, output.script),
-            sequence=SEQUENCE_REPLACEABLE,
-            witness_weight=witness_weight(*map(len, witness)),
-            sign=lambda digest, index: witness,
-        )
-    return script_spend(
-        outpoint,
-        TxOut(book.lock_amount_sat, output.script),
-        output=output,
-        leaf=CLAIM_LEAF,
-        key=payee,
-        items=(secret,),
-    )
-
-
-def refund_spend(
-    book: "OutputsBook", lock: int, *, child: LsfChild, settled: int, payer: PrivateKey
-) -> Spend:
-    """The payer takes back the output of a lock, `refund_delay` after the child confirmed.
-
-    `payer` is its `book_private_key`. Raises `LockSettled`.
-    """
-    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
-    output = book.claims[lock - 1]
-    return script_spend(
-        outpoint,
-        TxOut(book.lock_amount_sat, output.script),
-        output=output,
-        leaf=CLAIM_REFUND_LEAF,
-        key=payer,
-        sequence=book.refund_delay_blocks,
-    )
-
-
 def lsf_refund_spend(
-    book: "SchemeBook",
+    book: SchemeBook,
     frozen: Frozen,
     *,
     keys: LsfKeys,
@@ -148,7 +74,7 @@ def lsf_refund_spend(
 
 
 def lsf_revocation_spend(
-    book: "SchemeBook",
+    book: SchemeBook,
     frozen: Frozen,
     *,
     keys: LsfKeys,
@@ -190,28 +116,18 @@ def key_spend(
     )
 
 
-def p2a_spend(child: LsfChild) -> Spend:
-    """The P2A of a child: anybody may pay for it with a child of its own.
-
-    Raises `LockSettled` when it has none.
-    """
-    vout = len(child.tx.outputs) - 1
-    prevout = child.tx.outputs[vout]
-    if prevout != TxOut(P2A_SAT, P2A_SCRIPT):
-        raise LockSettled("this child has no P2A")
-    return Spend(
-        outpoint=child.tx.outpoint(vout),
-        prevout=prevout,
-        sequence=SEQUENCE_REPLACEABLE,
-        witness_weight=witness_weight(),
-        sign=lambda digest, index: (),
-    )
-
-
-def _lock_outpoint(book: "OutputsBook", lock: int, *, child: LsfChild, settled: int) -> OutPoint:
-    if not settled < lock <= book.locks:
-        raise LockSettled(f"no output for lock {lock}: {settled} of {book.locks} are settled")
-    return child.tx.outpoint(lock - settled - 1)
+def p2a_spend(tx: Tx) -> Spend | None:
+    """The output of `tx` that anybody may spend to pay for it, if it has one."""
+    for vout, output in enumerate(tx.outputs):
+        if output.script == P2A_SCRIPT:
+            return Spend(
+                outpoint=tx.outpoint(vout),
+                prevout=output,
+                sequence=SEQUENCE_REPLACEABLE,
+                witness_weight=witness_weight(),
+                sign=lambda digest, index: (),
+            )
+    return None
 
 
 def script_spend(

@@ -18,7 +18,6 @@ fee rate; what a lighter one does not need goes to the fee.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
 
 from lightspeed.bitcoin import (
     P2A_OUTPUT_WEIGHT,
@@ -38,17 +37,14 @@ from lightspeed.lsf.child import (
     P2A_SAT,
     TOKEN_OUTPUT_SAT,
     LsfChild,
-    LsfKey,
     build_child,
     child_delay_blocks,
     child_witness_weight,
 )
 from lightspeed.lsf.claims import key_spend
-from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
+from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scheme import LsfOnChain, lsf_by_secrets, publication_of
-from lightspeed.lsf.settlement import Settlement
-from lightspeed.payment import Book
+from lightspeed.lsf.scheme import LsfOnChain, SchemeBook, lsf_by_secrets, publication_of
 from lightspeed.rgb import OPRET_PLACEHOLDER
 from lightspeed.units import Sat
 
@@ -80,42 +76,15 @@ def _leaf_depth(leaf: int, *, leaves: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LadderBook:
-    """A `SchemeBook`."""
+class LadderBook(SchemeBook):
+    """The parties' outputs are the same in every S_j."""
 
-    book: Book
-    settlement: Settlement
-    keys: BookKeys
-    payee_delay_blocks: int
-    """D: the payer's to_self_delay, d on the payee's own commitment."""
     payee_output: TaprootOutput = field(init=False, repr=False, compare=False)
     payer_output: TaprootOutput = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "payee_output", TaprootOutput(self.keys.payee.x_only))
         object.__setattr__(self, "payer_output", TaprootOutput(self.keys.payer.x_only))
-
-    @classmethod
-    def derive(cls, book: Book, *, basepoints: LsfBasepoints, payee_delay_blocks: int) -> Self:
-        """Raises `BookRefused` when the settlement part of the terms does not parse."""
-        return cls(
-            book=book,
-            settlement=Settlement.from_bytes(book.terms.settlement),
-            keys=BookKeys.derive(basepoints, book_id=book.book_id),
-            payee_delay_blocks=payee_delay_blocks,
-        )
-
-    @property
-    def key(self) -> LsfKey:
-        return LsfKey(self.book.book_id)
-
-    @property
-    def refund_delay_blocks(self) -> int:
-        return self.settlement.refund_delay_blocks
-
-    @property
-    def locks(self) -> int:
-        return self.book.terms.locks
 
     @property
     def in_tokens(self) -> bool:

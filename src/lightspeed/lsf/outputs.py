@@ -2,62 +2,54 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
-from lightspeed.bitcoin import TaprootOutput, TxOut
+from lightspeed.bitcoin import OutPoint, PrivateKey, TaprootOutput, TxOut, sha256
 from lightspeed.channel.graph import Frozen
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
-from lightspeed.lsf.child import LsfChild, LsfKey, child_delay_blocks
-from lightspeed.lsf.claims import claim_spend, refund_spend
-from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
+from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE, Spend
+from lightspeed.channel.weights import witness_weight
+from lightspeed.errors import LocalError
+from lightspeed.lsf.child import LsfChild, child_delay_blocks
+from lightspeed.lsf.claims import script_spend
+from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
 from lightspeed.lsf.micropayment import (
     MAX_LOCKS_WITH_P2A,
     build_micropayment,
     lsf_amount,
 )
-from lightspeed.lsf.scheme import LsfOnChain, lsf_by_secrets, publication_of
+from lightspeed.lsf.scheme import LsfOnChain, SchemeBook, lsf_by_secrets, publication_of
 from lightspeed.lsf.scripts import (
+    CLAIM_LEAF,
+    CLAIM_REFUND_LEAF,
+    SECRET_SIZE,
     claim_leaf,
     claim_output,
     literal_claim_leaf,
     refund_leaf,
 )
-from lightspeed.lsf.settlement import Settlement
-from lightspeed.payment import Book
 from lightspeed.units import Sat
 
-__all__ = ["OutputsBook"]
+__all__ = ["LockSettled", "OutputsBook", "WrongLockSecret", "claim_spend", "refund_spend"]
+
+
+class WrongLockSecret(LocalError, ValueError):
+    """A secret does not hash to the lock that it is to open."""
+
+
+class LockSettled(LocalError, LookupError):
+    """The child has no output for this lock: it is settled, or not of the book."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutputsBook:
-    """A `SchemeBook`. Its children's outputs do not depend on commitments and are made once,
-    at the first use: that takes about 80 µs for each lock.
+class OutputsBook(SchemeBook):
+    """Its children's outputs do not depend on commitments and are made once, at the first use:
+    that takes about 80 µs for each lock.
     """
 
-    book: Book
-    settlement: Settlement
-    keys: BookKeys
-    payee_delay_blocks: int
-    """D: the payer's to_self_delay, d on the payee's own commitment."""
     _claims: list[TaprootOutput] = field(
         init=False, repr=False, compare=False, default_factory=list
     )
-
-    @classmethod
-    def derive(cls, book: Book, *, basepoints: LsfBasepoints, payee_delay_blocks: int) -> Self:
-        """Raises `BookRefused` when the settlement part of the terms does not parse."""
-        return cls(
-            book=book,
-            settlement=Settlement.from_bytes(book.terms.settlement),
-            keys=BookKeys.derive(basepoints, book_id=book.book_id),
-            payee_delay_blocks=payee_delay_blocks,
-        )
-
-    @property
-    def key(self) -> LsfKey:
-        return LsfKey(self.book.book_id)
 
     @property
     def claims(self) -> Sequence[TaprootOutput]:
@@ -69,14 +61,6 @@ class OutputsBook:
                 for lock in range(1, self.locks + 1)
             )
         return self._claims
-
-    @property
-    def refund_delay_blocks(self) -> int:
-        return self.settlement.refund_delay_blocks
-
-    @property
-    def locks(self) -> int:
-        return self.book.terms.locks
 
     @property
     def lock_amount_sat(self) -> Sat:
@@ -180,3 +164,64 @@ class OutputsBook:
         if self.settlement.literal:
             return literal_claim_leaf(lock_hash)
         return claim_leaf(lock_hash, payee=self.keys.payee)
+
+
+def claim_spend(
+    book: OutputsBook,
+    lock: int,
+    *,
+    child: LsfChild,
+    settled: int,
+    secret: bytes,
+    payee: PrivateKey,
+) -> Spend:
+    """The payee takes the output of a lock. `payee` is its `book_private_key`.
+
+    Raises `WrongLockSecret` and `LockSettled`.
+    """
+    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
+    if len(secret) != SECRET_SIZE or sha256(secret) != book.book.lock_hash(lock):
+        raise WrongLockSecret(f"not the secret of lock {lock}")
+    output = book.claims[lock - 1]
+    if book.settlement.literal:
+        witness = output.script_path(CLAIM_LEAF, secret)
+        return Spend(
+            outpoint=outpoint,
+            prevout=TxOut(book.lock_amount_sat, output.script),
+            sequence=SEQUENCE_REPLACEABLE,
+            witness_weight=witness_weight(*map(len, witness)),
+            sign=lambda digest, index: witness,
+        )
+    return script_spend(
+        outpoint,
+        TxOut(book.lock_amount_sat, output.script),
+        output=output,
+        leaf=CLAIM_LEAF,
+        key=payee,
+        items=(secret,),
+    )
+
+
+def refund_spend(
+    book: OutputsBook, lock: int, *, child: LsfChild, settled: int, payer: PrivateKey
+) -> Spend:
+    """The payer takes back the output of a lock, `refund_delay` after the child confirmed.
+
+    `payer` is its `book_private_key`. Raises `LockSettled`.
+    """
+    outpoint = _lock_outpoint(book, lock, child=child, settled=settled)
+    output = book.claims[lock - 1]
+    return script_spend(
+        outpoint,
+        TxOut(book.lock_amount_sat, output.script),
+        output=output,
+        leaf=CLAIM_REFUND_LEAF,
+        key=payer,
+        sequence=book.refund_delay_blocks,
+    )
+
+
+def _lock_outpoint(book: OutputsBook, lock: int, *, child: LsfChild, settled: int) -> OutPoint:
+    if not settled < lock <= book.locks:
+        raise LockSettled(f"no output for lock {lock}: {settled} of {book.locks} are settled")
+    return child.tx.outpoint(lock - settled - 1)

@@ -1,16 +1,18 @@
 """What every scheme does: a book as outputs of commitments and as transactions that spend them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Self
 
 from lightspeed.bitcoin import OutPoint, PrivateKey, TaprootOutput, TxOut
 from lightspeed.channel.graph import Frozen, Output
 from lightspeed.channel.onchain import Publication, SpentOnChain, Sweep
 from lightspeed.lsf.child import LsfChild, LsfKey, child_delay_blocks
-from lightspeed.lsf.keys import LsfKeys
+from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
 from lightspeed.lsf.messages import Party
 from lightspeed.lsf.scripts import lsf_output, refund_leaf, secret_leaf
+from lightspeed.lsf.settlement import Settlement
 from lightspeed.payment import Book
 from lightspeed.units import Sat
 
@@ -39,52 +41,76 @@ class LsfOnChain:
     """Payee: is the child to publish the late one?"""
 
 
-class SchemeBook(Protocol):
-    """One book, with what no commitment changes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeBook(ABC):
+    """One book, with what no commitment changes. Its scheme says what is abstract here.
 
     `settled` is everywhere the number of locks that the commitment no longer holds: always the
     first ones, and never all.
     """
 
-    @property
-    def book(self) -> Book: ...
+    book: Book
+    settlement: Settlement
+    keys: BookKeys
+    payee_delay_blocks: int
+    """D: the payer's to_self_delay, d on the payee's own commitment."""
 
-    @property
-    def payee_delay_blocks(self) -> int:
-        """D: the payer's to_self_delay, d on the payee's own commitment."""
-
-    @property
-    def refund_delay_blocks(self) -> int:
-        """R."""
+    @classmethod
+    def derive(cls, book: Book, *, basepoints: LsfBasepoints, payee_delay_blocks: int) -> Self:
+        """Raises `BookRefused` when the settlement part of the terms does not parse."""
+        return cls(
+            book=book,
+            settlement=Settlement.from_bytes(book.terms.settlement),
+            keys=BookKeys.derive(basepoints, book_id=book.book_id),
+            payee_delay_blocks=payee_delay_blocks,
+        )
 
     @property
     def key(self) -> LsfKey:
         """Of its LSF in the commitment's graph."""
+        return LsfKey(self.book.book_id)
 
+    @property
+    def refund_delay_blocks(self) -> int:
+        """R."""
+        return self.settlement.refund_delay_blocks
+
+    @property
+    def locks(self) -> int:
+        return self.book.terms.locks
+
+    @abstractmethod
     def amount_sat(self, *, settled: int) -> Sat:
         """What the LSF holds, the same on both commitments; it only falls as locks are settled,
         by at least `lock_amount` for each if that is in sats."""
 
+    @abstractmethod
     def tokens(self, *, settled: int) -> int:
         """What the LSF holds besides; 0 for a book in sats."""
 
+    @abstractmethod
     def lsf(self, keys: LsfKeys, *, whose: Party, settled: int) -> TaprootOutput:
         """The output on one commitment. Its last leaf is the refund."""
 
+    @abstractmethod
     def child_count(self, *, settled: int) -> int:
         """How many `children` there are, without building them."""
 
+    @abstractmethod
     def children(
         self, frozen: Frozen, keys: LsfKeys, *, whose: Party, settled: int
     ) -> Sequence[LsfChild]:
         """All that the payer signs in advance, in the order in which it does."""
 
+    @abstractmethod
     def publication(self, lsf: LsfOnChain) -> Publication | None:
         """The payee: the child to publish while the LSF is unspent; None if nothing was paid."""
 
+    @abstractmethod
     def payee_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Out of what spent the LSF, if that is a child."""
 
+    @abstractmethod
     def payer_sweeps(self, lsf: LsfOnChain, spent: SpentOnChain) -> Iterator[Sweep]:
         """Out of what spent the LSF, if that is a child."""
 

@@ -15,7 +15,6 @@ spends output 1, once: what its transition leaves out is lost.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 from lightspeed.bitcoin import (
     P2A_OUTPUT_WEIGHT,
@@ -35,15 +34,14 @@ from lightspeed.lsf.child import (
     P2A_SAT,
     TOKEN_OUTPUT_SAT,
     LsfChild,
-    LsfKey,
     build_child,
     child_delay_blocks,
     child_witness_weight,
 )
 from lightspeed.lsf.claims import script_spend
-from lightspeed.lsf.keys import BookKeys, LsfBasepoints, LsfKeys
+from lightspeed.lsf.keys import LsfKeys
 from lightspeed.lsf.messages import Party
-from lightspeed.lsf.scheme import LsfOnChain, lsf_by_secrets, publication_of
+from lightspeed.lsf.scheme import LsfOnChain, SchemeBook, lsf_by_secrets, publication_of
 from lightspeed.lsf.scripts import (
     CLAIM_LEAF,
     CLAIM_REFUND_LEAF,
@@ -52,8 +50,6 @@ from lightspeed.lsf.scripts import (
     payee_leaf,
     refund_leaf,
 )
-from lightspeed.lsf.settlement import Settlement
-from lightspeed.payment import Book
 from lightspeed.rgb import (
     ASSET_OWNER,
     LOCK_SEAL_VOUT,
@@ -89,16 +85,11 @@ def seals_child_weight(*, delay_blocks: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SealsBook:
-    """A `SchemeBook`. Assignments depend on how much is settled, not on the commitment: they are
-    made and hashed once for all, which takes some microseconds for each lock.
+class SealsBook(SchemeBook):
+    """Assignments depend on how much is settled, not on the commitment: they are made and hashed
+    once for all, which takes some microseconds for each lock.
     """
 
-    book: Book
-    settlement: Settlement
-    keys: BookKeys
-    payee_delay_blocks: int
-    """D: the payer's to_self_delay, d on the payee's own commitment."""
     claim: TaprootOutput = field(init=False, repr=False, compare=False)
     """Output 1 of the child."""
     _assignments: dict[int, Assignments] = field(
@@ -109,28 +100,6 @@ class SealsBook:
         refund = refund_leaf(self.keys.payer, refund_delay_blocks=self.refund_delay_blocks)
         claim = claim_output(payee_leaf(self.keys.payee), refund=refund)
         object.__setattr__(self, "claim", claim)
-
-    @classmethod
-    def derive(cls, book: Book, *, basepoints: LsfBasepoints, payee_delay_blocks: int) -> Self:
-        """Raises `BookRefused` when the settlement part of the terms does not parse."""
-        return cls(
-            book=book,
-            settlement=Settlement.from_bytes(book.terms.settlement),
-            keys=BookKeys.derive(basepoints, book_id=book.book_id),
-            payee_delay_blocks=payee_delay_blocks,
-        )
-
-    @property
-    def key(self) -> LsfKey:
-        return LsfKey(self.book.book_id)
-
-    @property
-    def refund_delay_blocks(self) -> int:
-        return self.settlement.refund_delay_blocks
-
-    @property
-    def locks(self) -> int:
-        return self.book.terms.locks
 
     def amount_sat(self, *, settled: int) -> Sat:
         """Output 1, the P2A and the child's fee, as long as the book is open."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightspeed.bitcoin import (
-    P2A_SCRIPT,
     TRUC_VERSION,
     FeeRate,
     Tx,
@@ -23,14 +22,13 @@ from lightspeed.channel import (
 )
 from lightspeed.channel.graph import Anchor, Frozen
 from lightspeed.channel.spends import anchor_spend
-from lightspeed.channel.sweeps import SEQUENCE_REPLACEABLE
-from lightspeed.channel.weights import output_weight, transaction_weight, witness_weight
+from lightspeed.channel.weights import output_weight, transaction_weight
 from lightspeed.node.proofs import Proofs, check_nothing_burns
 from lightspeed.node.sweeping import fee_paid
 from lightspeed.node.wallet import Wallet
 from lightspeed.units import Sat
 
-__all__ = ["anchor_handle", "build_child", "claim_handles", "p2a_handle"]
+__all__ = ["anchor_handle", "build_child", "claim_handles"]
 
 _MAX_CLAIM_WEIGHT = 4_000
 """Of a claim that pays for its parent: 1,000 vB. The largest parent has 99,985 of the 101,000 vB
@@ -42,20 +40,6 @@ def anchor_handle(channel: Channel, frozen: Frozen, anchor: Anchor) -> Spend | N
     if not frozen.has(anchor):
         return None
     return anchor_spend(frozen.outpoint(anchor), secrets=channel.signer.secrets)
-
-
-def p2a_handle(tx: Tx) -> Spend | None:
-    """The output of `tx` that anybody may spend to pay for it, if it has one."""
-    for vout, output in enumerate(tx.outputs):
-        if output.script == P2A_SCRIPT:
-            return Spend(
-                outpoint=tx.outpoint(vout),
-                prevout=output,
-                sequence=SEQUENCE_REPLACEABLE,
-                witness_weight=witness_weight(),
-                sign=lambda digest, index: (),
-            )
-    return None
 
 
 def claim_handles(

@@ -22,7 +22,8 @@ from lightspeed.channel import (
     remedies_without_state,
 )
 from lightspeed.channel.sweeps import SweepTooSmall
-from lightspeed.node.bumping import anchor_handle, claim_handles, p2a_handle
+from lightspeed.lsf import p2a_spend
+from lightspeed.node.bumping import anchor_handle, claim_handles
 from lightspeed.node.close_report import progress_of
 from lightspeed.node.close_view import ClosingChannel, holder_anchor, identified
 from lightspeed.node.closing import SAFE_DEPTH, CloseKind, CloseProgress, CloseState
@@ -318,7 +319,7 @@ class Closer:
 
 def _handles(close: ClosingChannel, tx: Tx) -> Sequence[Spend]:
     """By which a child can pay for a transaction of ours and the counterparty's."""
-    p2a = p2a_handle(tx)
+    p2a = p2a_spend(tx)
     if p2a is not None:
         return [p2a]
     if close.onchain is None or close.facts is None:
