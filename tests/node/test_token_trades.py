@@ -264,6 +264,32 @@ async def test_order_of_a_buyer_that_spent_its_coin_does_nothing(market: Market)
         await market.buyer.tokens.buying.cancel(txid)
 
 
+@pytest.mark.parametrize("coins", [(50_000,), (13_000, 13_000)])
+async def test_taking_an_order_back_burns_no_tokens_that_came_to_its_coins(
+    market: Market, coins: tuple[int, ...]
+) -> None:
+    """Another of its coins does as well, if there is one."""
+    world, seller, poor = market.world, market.seller, market.world.party("poor")
+    await seller.fund(100_000)
+    coin, *others = await poor.fund(*coins)
+    offer = await market.offer(300)
+    ordered = await poor.tokens.buying.buy(offer.text(), max_price_sat=PRICE)
+    assert {coin, *others} < {txin.outpoint for txin in ordered.purchase.tx.inputs}
+    await seller.tokens.selling.withdraw(offer.offer_id)
+    built = await seller.transfer(market.contract_id, (GraphSeal(coin.txid, coin.vout, 9), 5))
+    poor.stash.add(built.coloured.witness)
+    await world.mine()
+    txid = txid_from_hex(ordered.purchase.txid)
+    if others:
+        assert (await poor.tokens.buying.cancel(txid)).state == "cancelled"
+    else:
+        with pytest.raises(NodeRefusal, match="tokens"):
+            await poor.tokens.buying.cancel(txid)
+    await world.mine()
+    assert not poor.wallet.unspent() & set(others)
+    assert await poor.balance(market.contract_id) == 5
+
+
 async def test_order_that_would_wait_for_weeks_is_refused(
     market: Market, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +441,23 @@ async def test_seller_does_not_make_the_buyer_pay_for_its_coins(market: Market) 
     (item,) = offer.inputs
     items = [item | {"vout": item["vout"] + more} for more in range(17)]
     await _not_bought(market, _changed(offer, inputs=items), "17 coins")
+
+
+async def test_tokens_of_our_own_are_not_bought(market: Market) -> None:
+    """Taking the order back would spend their coin; also of an offer that a stranger wrote."""
+    offer = await market.offer()
+    with pytest.raises(DealRefused, match="our own"):
+        await market.seller.tokens.buying.buy(offer.text(), max_price_sat=PRICE)
+    assert market.seller.tokens.buying.all() == []
+    await market.seller.tokens.selling.complete((await market.order(offer)).order.text())
+    await market.world.mine()
+    await market.buyer.fund(60_000)
+    theirs = await market.buyer.tokens.selling.sell(market.contract_id, 300, price_sat=PRICE)
+    await market.buyer.tokens.selling.withdraw(theirs.offer_id)
+    forged = _changed(theirs, payout_script=offer.payout_script)
+    with pytest.raises(DealRefused, match="our own"):
+        await market.buyer.tokens.buying.buy(forged, max_price_sat=PRICE)
+    assert market.buyer.tokens.buying.all()[1:] == []
 
 
 async def test_tokens_that_were_spent_are_not_bought(market: Market) -> None:

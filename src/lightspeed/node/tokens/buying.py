@@ -112,6 +112,8 @@ class Buying:
             raise DealRefused(f"the offer costs {offer.price_sat} sat")
         if offer.expires_at <= self._clock():
             raise DealRefused("the offer has expired")
+        if self._wallet.own_among(parts.outpoints):
+            raise DealRefused("the offer is of tokens on coins of our own")
         await self._check_offer(offer, parts)
         foreign = [await self._foreign(outpoint) for outpoint in parts.outpoints]
         async with self._alone:
@@ -211,6 +213,8 @@ class Buying:
     async def cancel(self, txid: bytes) -> Purchase:
         """Take back an order that the seller has not published, by a payment to ourselves.
 
+        It spends those coins of the order that hold no tokens: one of them is enough.
+
         Raises `NotFound`, `NodeRefusal`, `BroadcastRefused`: then the seller was faster.
         """
         data = self._store.get(TOKEN_PURCHASE_TABLE, txid)
@@ -220,8 +224,11 @@ class Buying:
         if purchase.state != DealState.OPEN or await self._chain.transaction(txid) is not None:
             raise NodeRefusal("the order is over, or published already")
         own = self._wallet.own_inputs(purchase.tx)
+        bare = [coin for coin in own if not self._stash.tokens_on(coin.outpoint)]
+        if not bare:
+            raise NodeRefusal("every coin of the order holds tokens by now, which would be lost")
         tx = sweep_transaction(
-            own,
+            bare,
             destination_script=self._wallet.new_script(change=True),
             feerate_per_kw=await self._chain.fee_rate(_CANCEL_TARGET_BLOCKS),
         )
