@@ -7,7 +7,7 @@ number of steps, then an end that the thief or its victim chooses, then the law.
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -32,7 +32,7 @@ from lightspeed.wire import (
     RevokeAndAck,
 )
 
-__all__ = ["CHEATS", "LIFE", "STEPS", "Game", "Outcome", "random_game"]
+__all__ = ["CHEATS", "LIFE", "Game", "Outcome", "random_game"]
 
 LIFE = (
     "open_book",
@@ -74,8 +74,6 @@ CHEATS = (
 )
 """What only a thief does, or a miner who is on its side."""
 
-STEPS = LIFE + CHEATS
-
 _LONGEST_SLEEP_BLOCKS = 4
 _MAX_BOOKS = 5
 
@@ -86,6 +84,8 @@ class Game:
 
     life: ClassVar[tuple[str, ...]] = LIFE
     cheats: ClassVar[tuple[str, ...]] = CHEATS
+    kind: ClassVar[type[World]] = World
+    schemes: ClassVar[tuple[Scheme, ...]] = (Scheme.OUTPUTS, Scheme.LADDER)
     world: World
     heard: list[Message] = field(default_factory=list)
     """What the thief ever said: to be said again."""
@@ -480,21 +480,20 @@ class Outcome:
     """What each honest side has above what it is owed, in sat."""
 
 
-async def random_game(
-    seed: int,
-    *,
-    game_of: Callable[[Any], Game] = Game,
-    kind: type[World] = World,
-    schemes: Sequence[Scheme] = (Scheme.OUTPUTS, Scheme.LADDER),
-) -> Outcome:
+async def random_game(seed: int, *, game_of: type[Game] = Game) -> Outcome:
     """The same game for the same seed. Raises `Lost`, `Fault`, or what a node should not."""
     draw = random.Random(seed)
     cheat = draw.choice((Party.PAYER, Party.PAYER, Party.PAYEE, Party.PAYEE, None))
-    scheme = draw.choice(schemes)
+    scheme = draw.choice(game_of.schemes)
     push_sat = draw.choice((25_000, 200_000, 900_000))
     settle_at_sat = draw.choice((0, 30_000))
     async with world_of(
-        cheat, scheme=scheme, seed=seed, kind=kind, push_sat=push_sat, settle_at_sat=settle_at_sat
+        cheat,
+        scheme=scheme,
+        seed=seed,
+        kind=game_of.kind,
+        push_sat=push_sat,
+        settle_at_sat=settle_at_sat,
     ) as world:
         game = game_of(world)
         await game.step("open_book", 1 + 4 * draw.randrange(60), draw.randrange(256))

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 
 from adversary_crashes import PHASES, TOKEN_PHASES, Death, deaths_in, die
 from adversary_mutations import MUTATIONS, Mutation
-from adversary_play import Outcome, random_game
+from adversary_play import Game, Outcome, random_game
 from adversary_record import Fault
 from adversary_scenarios import SCENARIOS, play
 from adversary_token_mutations import TOKEN_MUTATIONS
-from adversary_token_play import random_token_game
+from adversary_token_play import TokenGame
 from adversary_token_scenarios import TOKEN_PLAYS, TOKEN_SCHEMES, play_tokens
 from adversary_token_world import TokenWorld
 from adversary_world import Lost, World
@@ -93,7 +93,7 @@ def _death(death: Death) -> str:
 
 def _game(seed: int) -> Outcome | str:
     try:
-        return asyncio.run(random_token_game(seed) if seed % 2 else random_game(seed))
+        return asyncio.run(random_game(seed, game_of=TokenGame if seed % 2 else Game))
     except Exception as error:
         return f"game {seed}: {type(error).__name__}: {error}"
 

@@ -4,9 +4,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-from adversary_play import CHEATS, LIFE, Game, Outcome, random_game
+from adversary_play import CHEATS, LIFE, Game
 from adversary_token_scenarios import TOKEN_SCHEMES
 from adversary_token_world import TokenWorld
+from adversary_world import World
 from lightspeed.bitcoin import FeeRate, TxOut, p2wpkh
 from lightspeed.colour import (
     RefusedSubject,
@@ -23,7 +24,7 @@ from lightspeed.rgb import NotEnoughTokens
 from lightspeed.units import Sat
 from lightspeed.wire import Message
 
-__all__ = ["TOKEN_CHEATS", "TOKEN_LIFE", "TokenGame", "random_token_game"]
+__all__ = ["TOKEN_CHEATS", "TOKEN_LIFE", "TokenGame"]
 
 TOKEN_LIFE = (*LIFE, "buy", "move_tokens", "spend_coins")
 TOKEN_CHEATS = (*CHEATS, "false_seals", "speak_of_tokens")
@@ -37,6 +38,8 @@ class TokenGame(Game):
 
     life: ClassVar[tuple[str, ...]] = TOKEN_LIFE
     cheats: ClassVar[tuple[str, ...]] = TOKEN_CHEATS
+    kind: ClassVar[type[World]] = TokenWorld
+    schemes: ClassVar[tuple[Scheme, ...]] = TOKEN_SCHEMES
 
     @property
     def _tokens(self) -> TokenWorld:
@@ -124,8 +127,3 @@ class TokenGame(Game):
             RgbRefuse(channel_id=channel_id, subject=subjects[b % len(subjects)], text=b"no"),
         )
         return words[a % len(words)]
-
-
-async def random_token_game(seed: int) -> Outcome:
-    """The same game for the same seed. Raises `Lost`, `Fault`, or what a node should not."""
-    return await random_game(seed, game_of=TokenGame, kind=TokenWorld, schemes=TOKEN_SCHEMES)
