@@ -27,6 +27,7 @@ from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tokens.building import TOKEN_OUTPUT_SAT, Builder, new_blinding
 from lightspeed.node.tokens.deals import Offer, OfferParts, Order
+from lightspeed.node.tokens.fate import Fate, fate_of
 from lightspeed.node.tokens.trades import (
     BUYER_VOUT,
     DEAL_SEQUENCE,
@@ -243,14 +244,10 @@ class Buying:
         return ended
 
     async def _see(self, purchase: Purchase) -> None:
-        tx = purchase.tx
-        tip = await self._chain.tip()
-        for txin in tx.inputs:
-            spend = await self._chain.outspend(txin.outpoint)
-            if spend is None or spend.confirmed is None:
-                continue
-            if tip.height - spend.confirmed.height + 1 >= self._safe_depth:
-                self._over(
-                    purchase, DealState.DONE if spend.txid == tx.txid else DealState.CANCELLED
-                )
-                return
+        match await fate_of(purchase.tx, self._chain, safe_depth=self._safe_depth):
+            case Fate.SETTLED:
+                self._over(purchase, DealState.DONE)
+            case Fate.LOST:
+                self._over(purchase, DealState.CANCELLED)
+            case Fate.OPEN | Fate.SHALLOW:
+                pass

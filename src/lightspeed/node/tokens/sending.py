@@ -16,6 +16,7 @@ from lightspeed.node.errors import InvoiceError, NodeRefusal, NotFound, ProxyUna
 from lightspeed.node.stash import Stash
 from lightspeed.node.store import NodeStore
 from lightspeed.node.tokens.building import TOKEN_OUTPUT_SAT, Builder, new_blinding
+from lightspeed.node.tokens.fate import Fate, fate_of
 from lightspeed.node.tokens.proxy import Posted, ProxyClient
 from lightspeed.node.tokens.records import TOKEN_TRANSFER_TABLE, Transfer, TransferState
 from lightspeed.node.wallet import Wallet
@@ -275,26 +276,28 @@ class Sending:
         return transfer
 
     async def _see(self, transfer: Transfer) -> None:
+        match await fate_of(transfer.tx, self._chain, safe_depth=self._safe_depth):
+            case Fate.SETTLED:
+                self._store.apply([transfer.now(TransferState.SETTLED).put])
+            case Fate.LOST:
+                self._fail(transfer, "a coin of it was spent by another transaction")
+            case Fate.OPEN:
+                await self._broadcast_again(transfer)
+            case Fate.SHALLOW:
+                pass
+
+    async def _broadcast_again(self, transfer: Transfer) -> None:
+        """If the mempool has forgotten it."""
         tx = transfer.tx
-        tip = await self._chain.tip()
-        for txin in tx.inputs:
-            spend = await self._chain.outspend(txin.outpoint)
-            if spend is None or spend.confirmed is None:
-                continue
-            if tip.height - spend.confirmed.height + 1 >= self._safe_depth:
-                if spend.txid == tx.txid:
-                    self._store.apply([transfer.now(TransferState.SETTLED).put])
-                else:
-                    self._fail(transfer, "a coin of it was spent by another transaction")
+        if await self._chain.transaction(tx.txid) is not None:
             return
-        if await self._chain.transaction(tx.txid) is None:
-            try:
-                await self._chain.broadcast(tx)
-            except BroadcastRefused as error:
-                _log.info(
-                    "a transfer of tokens is not taken",
-                    extra={"txid": transfer.txid, "reason": str(error)},
-                )
+        try:
+            await self._chain.broadcast(tx)
+        except BroadcastRefused as error:
+            _log.info(
+                "a transfer of tokens is not taken",
+                extra={"txid": transfer.txid, "reason": str(error)},
+            )
 
     def _fail(self, transfer: Transfer, reason: str) -> Transfer:
         failed = transfer.now(TransferState.FAILED, reason=reason)
