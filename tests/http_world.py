@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
+from lightspeed.cli.demo.processes import free_ports
 from lightspeed.http import LightspeedMiddleware, Offer, seal_of
 from lightspeed.ledger import PayerStore, SQLiteLedger
 from lightspeed.payment import BookTerms, Scheme, SecretBook
@@ -89,9 +90,8 @@ async def open_world(directory: Path) -> AsyncIterator[World]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    (port,) = free_ports(1)
+    return port
 
 
 @contextlib.contextmanager

@@ -46,9 +46,12 @@ async def listens(port: int) -> bool:
     return True
 
 
-def test_free_ports_are_different() -> None:
+def test_free_ports_are_different_and_not_taken_by_outgoing_connections() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if outgoing.exists():
+        assert max(ports) < int(outgoing.read_text().split()[0])
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 20
 _ENDING_LOOKS = 20
+_PORTS = range(10_000, 32_768)
+"""Below those that systems give to outgoing connections, which would take a free one meanwhile."""
 
 
 class ProcessEnded(LocalError, ChildProcessError):
@@ -143,9 +146,14 @@ def run_until_asked_to_end(main: Coroutine[Any, Any, T]) -> T:
 
 
 def free_ports(number: int) -> list[int]:
-    """Different TCP ports of loopback that nobody listens on now."""
+    """Different TCP ports of loopback that nobody listens on now. Raises OSError for too many."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        for port in random.sample(_PORTS, len(_PORTS)):
+            if len(found) == number:
+                return found
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+    raise OSError(f"there are no {number} free ports")
