@@ -1,10 +1,12 @@
 """How many requests per second does a paid JSON route serve, against the same route unpaid?
 
 Both are one Starlette application behind one uvicorn worker (uvloop, httptools); the paid one has
-the middleware with an SQLite ledger, so every call is redeemed durably before it is served. 64
+the middleware with an SQLite ledger, so every call is redeemed durably before it is served. Two
+more servers show where the difference comes from: one that serves the paid requests unpaid, so that
+their longer heads are read and nothing else is done, and one whose ledger is memory alone. 64
 connections, one request in flight on each. Servers and load generator are separate processes; the
 generator writes prepared requests on raw asyncio transports and tells how much of a core it used:
-well below 100 % it is not what is measured. Rounds alternate between the two servers; printed are
+well below 100 % it is not what is measured. Rounds alternate between the servers; printed are
 medians, the spread, and the median of the ratios of neighbouring rounds; beside it the server's CPU
 time per request, which other work on the machine disturbs less than it does the rate.
 
@@ -14,16 +16,17 @@ time per request, which other work on the machine disturbs less than it does the
 import argparse
 import asyncio
 import contextlib
+import math
 import multiprocessing
 import os
 import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import uvicorn
 import uvloop
@@ -33,8 +36,18 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from lightspeed.http import LightspeedMiddleware
-from lightspeed.ledger import SQLiteLedger
-from lightspeed.payment import BookTerms, Scheme, SecretBook
+from lightspeed.ledger import Ledger, SQLiteLedger
+from lightspeed.payment import (
+    Book,
+    BookRecord,
+    BookTerms,
+    Credential,
+    Price,
+    Receipt,
+    Scheme,
+    SecretBook,
+    check,
+)
 
 CHAIN_LENGTH = 1_000
 TERMS = BookTerms(
@@ -46,6 +59,7 @@ TERMS = BookTerms(
     origins=("http://127.0.0.1:1",),
 )
 GOAL = 0.85
+UNPAID, READ, MEMORY, PAID = "unpaid", "unpaid, with credential", "paid, in memory", "paid"
 WARM_UP_SECONDS = 0.5
 
 
@@ -53,10 +67,26 @@ async def answer(request: Request) -> JSONResponse:
     return JSONResponse({"answer": 42, "query": request.url.query})
 
 
-def serve(port: int, ledger_path: str | None) -> None:
+class MemoryLedger:
+    """Checks and redeems as the others do, and keeps nothing; what a call asks of a Ledger."""
+
+    def __init__(self, book: Book) -> None:
+        self._record = BookRecord(book=book, open_until=math.inf)
+
+    async def redeem(self, credential: Credential, *, prices: Iterable[Price] = ()) -> Receipt:
+        parts = check(credential, self._record, now=time.time(), prices=tuple(prices))
+        return self._record.redeem(parts)
+
+    async def book(self, _: bytes) -> Book:
+        return self._record.book
+
+
+def serve(port: int, ledger: str | Book | None) -> None:
+    """A path is of an SQLite ledger, a book is kept in memory, None serves for nothing."""
     app = Starlette(routes=[Route("/answer", answer)])
-    if ledger_path is not None:
-        app.add_middleware(LightspeedMiddleware, ledger=ledger_path, price="1 sat")
+    if ledger is not None:
+        source = cast(Ledger, MemoryLedger(ledger)) if isinstance(ledger, Book) else ledger
+        app.add_middleware(LightspeedMiddleware, ledger=source, price="1 sat")
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical", loop="uvloop")
 
 
@@ -141,12 +171,12 @@ def paid_requests(book: SecretBook) -> Iterator[bytes]:
 class Server:
     """A server process on a free port of its own."""
 
-    def __init__(self, ledger_path: str | None) -> None:
+    def __init__(self, ledger: str | Book | None) -> None:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port: int = listener.getsockname()[1]
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=serve, args=(self.port, ledger_path))
+        self._process = context.Process(target=serve, args=(self.port, ledger))
 
     def __enter__(self) -> "Server":
         self._process.start()
@@ -169,29 +199,28 @@ class Server:
         return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run(*, connections: int, seconds: float, rounds: int) -> tuple[list[Round], list[Round]]:
+def run(*, connections: int, seconds: float, rounds: int) -> dict[str, list[Round]]:
+    """The rounds of each server."""
     book = SecretBook.create(channel_id=bytes(32), terms=TERMS, seed=bytes(32))
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         path = str(Path(directory) / "ledger.db")
         with SQLiteLedger(path) as ledger:
             asyncio.run(ledger.store_book(book.book, open_until=time.time() + 86_400))
         enough = int((rounds * seconds + WARM_UP_SECONDS) * 25_000)
-        prepared = iter(list(islice(paid_requests(book), enough)))
-        free = repeat(request_bytes())
-        results: tuple[list[Round], list[Round]] = ([], [])
-        with Server(None) as free_server, Server(path) as paid_server:
-            for number in range(rounds + 1):
-                for server, requests, found in (
-                    (free_server, free, results[0]),
-                    (paid_server, prepared, results[1]),
-                ):
-                    duration = seconds if number else WARM_UP_SECONDS
-                    found.append(
-                        uvloop.run(
-                            measure(server, requests, connections=connections, seconds=duration)
-                        )
-                    )
-    return results[0][1:], results[1][1:]
+        prepared = list(islice(paid_requests(book), enough))
+        servers = {
+            UNPAID: (stack.enter_context(Server(None)), repeat(request_bytes())),
+            READ: (stack.enter_context(Server(None)), iter(prepared)),
+            MEMORY: (stack.enter_context(Server(book.book)), iter(prepared)),
+            PAID: (stack.enter_context(Server(path)), iter(prepared)),
+        }
+        found: dict[str, list[Round]] = {name: [] for name in servers}
+        for number in range(rounds + 1):
+            duration = seconds if number else WARM_UP_SECONDS
+            for name, (server, requests) in servers.items():
+                measured = measure(server, requests, connections=connections, seconds=duration)
+                found[name].append(uvloop.run(measured))
+    return {name: measured[1:] for name, measured in found.items()}
 
 
 def line(name: str, rounds: list[Round]) -> str:
@@ -199,7 +228,7 @@ def line(name: str, rounds: list[Round]) -> str:
     share = statistics.median(found.generator_share for found in rounds)
     cpu = statistics.median(found.server_cpu_seconds for found in rounds)
     return (
-        f"{name:<8} {statistics.median(rates):>9,.0f} requests/s"
+        f"{name:<24} {statistics.median(rates):>9,.0f} requests/s"
         f"   [{min(rates):,.0f} .. {max(rates):,.0f}]   server {cpu * 1e6:.0f} us of CPU each"
         f"   generator at {share:.0%} of a core"
     )
@@ -211,16 +240,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    free, paid = run(**vars(options))
+    found = run(**vars(options))
     ratios = sorted(
         mine.requests_per_second / theirs.requests_per_second
-        for mine, theirs in zip(paid, free, strict=True)
+        for mine, theirs in zip(found[PAID], found[UNPAID], strict=True)
     )
     print(f"{options.connections} connections, {options.rounds} rounds of {options.seconds} s each")
-    print(line("unpaid", free))
-    print(line("paid", paid))
+    for name, measured in found.items():
+        print(line(name, measured))
     print(
-        f"ratio    {statistics.median(ratios):.2f}   [{ratios[0]:.2f} .. {ratios[-1]:.2f}]"
+        f"paid / unpaid  {statistics.median(ratios):.2f}   [{ratios[0]:.2f} .. {ratios[-1]:.2f}]"
         f"   goal {GOAL}"
     )
 
