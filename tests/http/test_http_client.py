@@ -278,6 +278,25 @@ async def test_turn_of_a_request_that_was_given_up_goes_to_the_next(world: World
     second.close()
 
 
+async def test_turn_that_came_too_late_goes_to_the_next(world: World) -> None:
+    """The book was closed meanwhile: nobody waits for units that never come."""
+    book = await world.agree(make_book(window=1))
+    price = [parse_price("1 sat")]
+    payer = Payer(world.store)
+    payer.known_prices.learn("GET", ORIGIN, "/", scope="/", prices=price)
+    in_flight = [payer.start(ORIGIN, price) for _ in range(2)]
+    first, second = [payment_flow(payer, "GET", ORIGIN) for _ in range(2)]
+    next(first)
+    turn_of_second = next(second)
+    assert isinstance(turn_of_second, Future)
+    book_id = book.book.book_id
+    in_flight[0].end(200, [Receipt(book_id, 1, 1, 2).to_header()])
+    world.store.stop(book_id, StopReason.REQUESTED)
+    with pytest.raises(NoBook):
+        first.send(None)
+    assert turn_of_second.done()
+
+
 def test_threads_share_one_payer(world_sync: World, port: int) -> None:
     world = world_sync
     book = make_book(f"http://127.0.0.1:{port}", window=4)

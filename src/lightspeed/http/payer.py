@@ -190,16 +190,18 @@ class Payer:
     def start_or_wait(self, origin: str, prices: Sequence[Price]) -> "Call | Future[None]":
         """`start`, or what to wait for before the next try."""
         with self._lock:
+            future: Future[None] | None = None
             try:
-                call = self.start(origin, prices)
+                return self.start(origin, prices)
             except WindowFull:
                 if not any(purse.allocator.outstanding_units for purse in self._purses.values()):
                     raise
-                future: Future[None] = Future()
+                future = Future()
                 self._waiting.append(future)
                 return future
-            self.wake_next()
-            return call
+            finally:
+                if future is None:  # started or refused: what is left is for the next one
+                    self.wake_next()
 
     def wake_next(self) -> None:
         """Let the next one that waits try again."""
