@@ -12,6 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lightspeed.cli.app import app
+from lightspeed.cli.errors import UsageError
+from lightspeed.cli.files import check_writable
+from lightspeed.cli.ids import full_id
 
 COMMANDS = [
     ["demo"],
@@ -29,14 +32,21 @@ COMMANDS = [
     ["channel"],
     ["channel", "open"],
     ["channel", "list"],
+    ["channel", "show"],
+    ["channel", "buy"],
     ["channel", "close"],
     ["book"],
     ["book", "open"],
     ["book", "list"],
+    ["book", "settle"],
+    ["book", "close"],
     ["invoice"],
     ["invoice", "create"],
     ["invoice", "lookup"],
     ["pay"],
+    ["rgb"],
+    ["rgb", "inspect"],
+    ["rgb", "validate"],
     ["token"],
     *(["token", name] for name in ["issue", "list", "invoice", "send", "receive", "accept"]),
     *(["token", name] for name in ["import", "export", "history", "cancel", "sell"]),
@@ -119,12 +129,43 @@ def test_version_is_the_packages() -> None:
         (["demo", "--scheme", "magic"], 2, "conventional"),
         (["demo", "--folder", "/tmp"], 2, "another folder"),
         (["sandbox", "/tmp"], 2, "another folder"),
+        (["token", "sell", "CALL", "1", "5000", "/nowhere/offer"], 2, "no folder /nowhere"),
+        (["token", "export", "CALL", "/nowhere/file"], 2, "no folder /nowhere"),
+        (["token", "send", "rgb:x", "--consignment", "/nowhere/file"], 2, "no folder /nowhere"),
+        (["token", "send", "rgb:x"], 2, "in quotes"),
+        (["token", "send", "x"], 2, "lightspeed token invoice"),
+        (["token", "complete", "/bin/sh"], 2, "no text"),
+        (["token", "buy", "/bin/sh", "/nowhere/order", "--max-price", "5"], 2, "no text"),
+        (["token", "buy", "/etc/passwd", "/nowhere/order", "--max-price", "5"], 2, "no folder"),
     ],
 )
 def test_an_error_says_what_to_do(arguments: list[str], status: int, says: str) -> None:
     result = run(*arguments)
     assert result.exit_code == status
     assert says in " ".join(result.output.split())
+
+
+def test_a_file_is_writable_before_anything_is_done_that_it_is_to_tell_of(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new")
+    (tmp_path / "old").touch()
+    check_writable(tmp_path / "old")
+    for path in (tmp_path, tmp_path / "no" / "new", tmp_path / "old" / "new"):
+        with pytest.raises(UsageError, match="cannot write"):
+            check_writable(path)
+
+
+def test_an_id_is_told_by_its_start_and_nothing_tells_none() -> None:
+    """An unset variable of a shell is no channel, though there is only one."""
+
+    def found(start: str, *ids: str) -> str:
+        return full_id(start, ids, what="channel", see="lightspeed channel list")
+
+    assert found("AB", "abcd", "cdef") == "abcd"
+    for start, says in [("", "no channel"), ("x", "no channel"), ("a", "2 channels")]:
+        with pytest.raises(UsageError, match=f"{says} .*lightspeed channel list"):
+            found(start, "aa", "ab")
+    with pytest.raises(UsageError):
+        found("", "ab")
 
 
 def test_mainnet_needs_an_explicit_word(tmp_path: Path) -> None:

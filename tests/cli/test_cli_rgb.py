@@ -60,6 +60,36 @@ def test_a_refusal_is_named(path: Path, txs: str, more: tuple[str, ...], failure
     assert (found["valid"], found["failure"]) == (False, failure)
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"garbage", "no consignment"),
+        (b"", "empty"),
+        (b"\xff" * 99, "no consignment"),
+        (b"{", "JSON"),
+    ],
+    ids=["text", "empty", "bytes", "cut"],
+)
+def test_what_is_no_consignment_is_told(tmp_path: Path, data: bytes, says: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    status, output = validated(path, VECTORS / "txs_A")
+    assert (status, "RgbFormatError" in output, says in output) == (1, True, True)
+    inspected = RUNNER.invoke(app, ["rgb", "inspect", str(path), "--json"])
+    assert (inspected.exit_code, json.loads(inspected.output)["valid"]) == (1, False)
+
+
+def test_a_folder_is_no_consignment_and_a_file_no_folder(tmp_path: Path) -> None:
+    path = VECTORS / "consignment_A.rgb"
+    for found in (
+        RUNNER.invoke(app, ["rgb", "inspect", str(tmp_path)]),
+        RUNNER.invoke(app, ["rgb", "validate", str(tmp_path), "--txs", str(tmp_path)]),
+        RUNNER.invoke(app, ["rgb", "validate", str(path), "--txs", str(path)]),
+    ):
+        assert found.exit_code == 2
+        assert "is a directory" in found.output or "is a file" in found.output
+
+
 def test_what_is_no_transaction_is_an_error_of_use(tmp_path: Path) -> None:
     (tmp_path / "a.hex").write_text("no hex")
     status, output = validated(VECTORS / "consignment_A.rgb", tmp_path)

@@ -116,9 +116,12 @@ def test_what_is_wrong_is_told(nodes: tuple[Path, Path], tmp_path: Path) -> None
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"garbage")
     assert "error:" in run("token", "accept", "-d", issuer, garbage, status=1)
-    assert "no token called NONE" in run(
-        "token", "export", "-d", issuer, "NONE", tmp_path / "x", status=2
-    )
+    for name in ("NONE", "", "rgb:"):
+        refused = run("token", "export", "-d", issuer, name, tmp_path / "x", status=2)
+        assert f"no token called {name!r}" in refused
+    assert "no deal" in run("token", "withdraw", "-d", issuer, "", status=2)
+    assert "up to 7 letters" in run("token", "issue", "-d", issuer, "1CALL", 5, status=1)
+    assert "9,223,372" in run("token", "issue", "-d", issuer, "CALL", 2**63, status=1)
     assert "error:" in run(
         "token", "send", "-d", issuer, "rgb:no", "--consignment", tmp_path / "x", status=1
     )

@@ -91,7 +91,7 @@ async def test_both_change_hands(market: Market, amount: int) -> None:
     before = market.sats()
     offer = await market.offer(amount)
     assert (await market.seller.tokens.balance(market.contract_id)).reserved == 1_000
-    with pytest.raises(NotEnoughTokens):
+    with pytest.raises(NotEnoughTokens, match="0 can be spent and 1000 are reserved for"):
         await market.offer(1)
     ordered = await market.order(offer)
     market.seller.reopen()

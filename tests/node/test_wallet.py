@@ -242,6 +242,17 @@ async def test_fee_coins_sign_themselves(
     assert wallet.balance().total_sat == 5_000
 
 
+async def test_coins_that_wait_for_a_block_are_told_of(wallet: Wallet, regtest: Regtest) -> None:
+    regtest.fund(wallet.new_script(), Sat(70_000))
+    await wallet.sync()
+    for asked in (
+        wallet.fee_spends(Sat(1_000), feerate_per_kw=FEE_RATE_FLOOR),
+        wallet.fund(DESTINATION, Sat(1_000), feerate_per_kw=FEE_RATE_FLOOR),
+    ):
+        with pytest.raises(InsufficientFunds, match=r"and 70000 sat more when they are mined$"):
+            await asked
+
+
 async def test_coins_that_cost_more_than_they_bring_are_left(
     wallet: Wallet, regtest: Regtest
 ) -> None:

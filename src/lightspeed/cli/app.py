@@ -50,7 +50,8 @@ class _ToldErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except (LightspeedError, OSError) as error:
-            stderr().print(f"[bold red]error:[/bold red] {_escaped(explanation(error))}")
+            told = f"[bold red]error:[/bold red] {_escaped(explanation(error))}"
+            stderr().print(told, soft_wrap=True)  # commands and ids are there to be copied
             raise typer.Exit(exit_status(error)) from error
         except KeyboardInterrupt:
             stderr().print("interrupted")

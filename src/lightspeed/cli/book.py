@@ -8,6 +8,7 @@ import typer
 
 from lightspeed.cli.channel import full_channel_id
 from lightspeed.cli.client import DataDir, ask
+from lightspeed.cli.ids import full_id
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table, tokens
 
 if TYPE_CHECKING:
@@ -179,14 +180,8 @@ def _unit(view: "BookView") -> str:
 
 async def _full_book_id(node: "NodeClient", start: str) -> str:
     """Of the one book whose id starts so. Raises `UsageError`."""
-    from lightspeed.cli.errors import UsageError
-
     ids = [view.book_id for view in await node.books()]
-    found = [book_id for book_id in ids if book_id.startswith(start.lower())]
-    if len(found) != 1:
-        which = "no book" if not found else f"{len(found)} books"
-        raise UsageError(f"{which} with an id that starts with {start}; see: lightspeed book list")
-    return found[0]
+    return full_id(start, ids, what="book", see="lightspeed book list")
 
 
 @app.command(name="list")

@@ -7,6 +7,7 @@ import typer
 
 from lightspeed.cli.client import DataDir, ask
 from lightspeed.cli.contracts import full_contract
+from lightspeed.cli.ids import full_id
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table, tokens
 
 if TYPE_CHECKING:
@@ -199,16 +200,8 @@ def close(
 
 async def full_channel_id(node: "NodeClient", start: str) -> str:
     """Of the one channel whose id starts so. Raises `UsageError`."""
-    from lightspeed.cli.errors import UsageError
-
     ids = [view.channel_id for view in await node.channels()]
-    found = [channel_id for channel_id in ids if channel_id.startswith(start.lower())]
-    if len(found) != 1:
-        which = "no channel" if not found else f"{len(found)} channels"
-        raise UsageError(
-            f"{which} with an id that starts with {start}; see: lightspeed channel list"
-        )
-    return found[0]
+    return full_id(start, ids, what="channel", see="lightspeed channel list")
 
 
 def _tokens(view: "ChannelView") -> list[tuple[str, object]]:

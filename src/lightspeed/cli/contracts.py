@@ -19,9 +19,9 @@ async def full_contract(node: "NodeClient", text: str) -> str:
         return text
     known = await node.tokens.all()
     start = text if text.startswith("rgb:") else f"rgb:{text}"
-    found = [each.contract for each in known if each.contract.startswith(start)]
+    found = [each.contract for each in known if start != "rgb:" and each.contract.startswith(start)]
     found = found or [each.contract for each in known if each.ticker == text]
     if len(found) != 1:
         which = "no token" if not found else f"{len(found)} tokens"
-        raise UsageError(f"{which} called {text}; see: lightspeed token list")
+        raise UsageError(f"{which} called {text!r}; see: lightspeed token list")
     return found[0]

@@ -8,6 +8,8 @@ import typer
 
 from lightspeed.cli.client import DataDir, ask
 from lightspeed.cli.contracts import full_contract
+from lightspeed.cli.files import check_writable, text_of
+from lightspeed.cli.ids import full_id
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def sell(
         contract_id = await full_contract(node, contract)
         return await node.tokens.sell(contract_id, amount, price_sat=price, valid_seconds=valid)
 
+    check_writable(offer)
     found = ask(data_dir, offered)
     offer.write_text(found.text or "")
     if as_json:
@@ -68,7 +71,8 @@ def buy(
     The order is a transaction in which both change hands, signed by us: its seller may publish
     it until you run: lightspeed token withdraw TXID.
     """
-    text = offer.read_text()
+    text = text_of(offer)
+    check_writable(order)
 
     async def ordered(node: "NodeClient") -> "OrderView":
         contract_id = await full_contract(node, contract) if contract else None
@@ -91,7 +95,7 @@ def buy(
 
 def complete(data_dir: DataDir, order: Given, as_json: JsonFlag = False) -> None:
     """Sign a buyer's order, if it is what we offered, and publish it."""
-    text = order.read_text()
+    text = text_of(order)
     found = ask(data_dir, lambda node: node.tokens.complete(text))
     if as_json:
         show_json(found)
@@ -134,17 +138,14 @@ def withdraw(
     as_json: JsonFlag = False,
 ) -> None:
     """Take back an offer, or an order: that by a payment to ourselves, and while there is time."""
-    from lightspeed.cli.errors import UsageError
 
     async def withdrawn(node: "NodeClient") -> "OfferView | OrderView":
         offers = [each.offer_id for each in await node.tokens.offers()]
         orders = [each.txid for each in await node.tokens.orders()]
-        found = [each for each in (*offers, *orders) if each.startswith(deal.lower())]
-        if len(found) != 1:
-            raise UsageError(f"{len(found)} deals of that id; see: lightspeed token deals")
-        if found[0] in offers:
-            return await node.tokens.withdraw(found[0])
-        return await node.tokens.cancel_order(found[0])
+        found = full_id(deal, (*offers, *orders), what="deal", see="lightspeed token deals")
+        if found in offers:
+            return await node.tokens.withdraw(found)
+        return await node.tokens.cancel_order(found)
 
     found = ask(data_dir, withdrawn)
     if as_json:

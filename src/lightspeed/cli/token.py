@@ -9,6 +9,8 @@ import typer
 from lightspeed.cli import deals
 from lightspeed.cli.client import DataDir, ask
 from lightspeed.cli.contracts import full_contract
+from lightspeed.cli.files import check_writable
+from lightspeed.cli.ids import full_id
 from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
 
 if TYPE_CHECKING:
@@ -156,10 +158,14 @@ def send(
             at_once=at_once,
         )
 
-    if consignment is None and "endpoints=" not in invoice:
+    if not invoice.startswith("rgb:"):
+        raise UsageError("an invoice is written rgb:...; ask the payee: lightspeed token invoice")
+    if consignment is not None:
+        check_writable(consignment)
+    elif "endpoints=" not in invoice:
         raise UsageError(
-            "the invoice names no endpoint: say with --consignment FILE where to write what "
-            "the payee needs"
+            "the invoice names no endpoint (is it in quotes? shells cut it at &): say with "
+            "--consignment FILE where to write what the payee needs"
         )
     found = ask(data_dir, sent)
     if consignment is not None:
@@ -240,6 +246,7 @@ def export(
     async def exported(node: "NodeClient") -> ConsignmentView:
         return await node.tokens.export(await full_contract(node, contract), holdings=holdings)
 
+    check_writable(file)
     found = ask(data_dir, exported)
     data = base64.b64decode(found.consignment)
     file.write_bytes(data)
@@ -280,14 +287,11 @@ def cancel(
     as_json: JsonFlag = False,
 ) -> None:
     """Give up a transfer that waits for its payee's word. Nothing of it was published."""
-    from lightspeed.cli.errors import UsageError
 
     async def cancelled(node: "NodeClient") -> "TransferView":
-        known = [view.txid for view in await node.tokens.transfers()]
-        found = [each for each in known if each.startswith(txid.lower())]
-        if len(found) != 1:
-            raise UsageError(f"{len(found)} transfers of that id; see: lightspeed token history")
-        return await node.tokens.cancel(found[0])
+        ids = [view.txid for view in await node.tokens.transfers()]
+        found = full_id(txid, ids, what="transfer", see="lightspeed token history")
+        return await node.tokens.cancel(found)
 
     found = ask(data_dir, cancelled)
     if as_json:

@@ -17,6 +17,7 @@ __all__ = ["Body", "brought_tokens", "contract_of", "hex_bytes", "peer_address"]
 T = TypeVar("T")
 
 _MAX_BODY_SIZE = 64 * 1024
+_MAX_INTEGER = 2**63 - 1  # of SQLite
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Body:
         async for chunk in request.stream():
             raw += chunk
             if len(raw) > max_size:
-                raise BadRequest("the body is too long")
+                raise BadRequest(f"the request is longer than {max_size:,} bytes")
         try:
             values = json.loads(raw) if raw else {}
         except (ValueError, RecursionError):
@@ -64,10 +65,10 @@ class Body:
         return tuple(value)
 
     def integer(self, name: str, *, default: int | None = None) -> int:
-        """At least 0, and below 2^63."""
+        """At least 0, and at most what the store holds."""
         value = self._values.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
-            raise BadRequest(f"{name}: a whole number is expected")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_INTEGER:
+            raise BadRequest(f"{name}: a whole number from 0 to {_MAX_INTEGER:,} is expected")
         return value
 
     def integer_or_none(self, name: str) -> int | None:

@@ -80,7 +80,8 @@ class InsufficientFunds(LocalError, ValueError):
         """`young_sat`: what is there besides, and not `minimum_depth` blocks deep."""
         text = f"{needed_sat} sat are needed, {available_sat} sat can be spent"
         if young_sat:
-            text += f", and {young_sat} sat more when they are {minimum_depth} blocks deep"
+            when = "mined" if minimum_depth <= 1 else f"{minimum_depth} blocks deep"
+            text += f", and {young_sat} sat more when they are {when}"
         super().__init__(text)
         self.needed_sat = needed_sat
         self.available_sat = available_sat

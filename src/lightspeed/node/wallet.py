@@ -7,7 +7,7 @@ a transaction of ours.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,7 +204,7 @@ class Wallet:
             raise InsufficientFunds(
                 needed_sat=amount_sat,
                 available_sat=available,
-                young_sat=self.spendable_sat() - available,
+                young_sat=self._young_sat(minimum_depth, but=deep),
                 minimum_depth=minimum_depth,
             ) from None
         self._wallet.sign(psbt, None)
@@ -260,8 +260,11 @@ class Wallet:
         chosen = [coin for coin in coins if gain(coin) >= min_value_sat][:1]
         while not chosen or sum(map(gain, chosen)) < min_value_sat:
             if not coins:
-                available = sum(map(gain, chosen))
-                raise InsufficientFunds(needed_sat=min_value_sat, available_sat=available)
+                raise InsufficientFunds(
+                    needed_sat=min_value_sat,
+                    available_sat=sum(map(gain, chosen)),
+                    young_sat=self._young_sat(1, but=chosen),
+                )
             chosen.append(coins.pop())
         self._reserve(_outpoint(coin.outpoint) for coin in chosen)
         return [self._spend(coin) for coin in chosen]
@@ -375,6 +378,17 @@ class Wallet:
             safe = own or coin.chain_position.is_confirmed()
             if safe and _outpoint(coin.outpoint) not in reserved and not self._is_apart(coin):
                 yield coin
+
+    def _young_sat(self, minimum_depth: int, *, but: Sequence[bdk.LocalOutput]) -> int:
+        """Of coins, besides these, that are not deep enough and that nothing else keeps."""
+        kept = self.reserved() | {_outpoint(coin.outpoint) for coin in but}
+        return sum(
+            coin.txout.value.to_sat()
+            for coin in self._coins()
+            if self._depth(coin) < max(minimum_depth, 1)
+            and _outpoint(coin.outpoint) not in kept
+            and not self._is_apart(coin)
+        )
 
     def _depth(self, coin: bdk.LocalOutput) -> int:
         """In blocks, as of the last sync; 0: unconfirmed."""

@@ -104,6 +104,8 @@ class Consignment:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Raises `RgbFormatError`, and `UnknownSchema` and its like for another schema's."""
+        if not data:
+            raise RgbFormatError("this is empty, and no consignment")
         reader = Reader(data)
         kind = None
         if data.startswith(_MAGIC):
@@ -111,7 +113,7 @@ class Consignment:
             if kind not in (_CONTRACT, _TRANSFER):
                 raise RgbFormatError("the file holds something else than a consignment")
         if reader.take(1) != _VERSION:
-            raise RgbFormatError("a consignment of a later version")
+            raise RgbFormatError("this is no consignment, or one of a later version")
         transfer = reader.boolean()
         if kind is not None and transfer != (kind == _TRANSFER):
             raise RgbFormatError("the file's name for its content is wrong")

@@ -36,9 +36,13 @@ class HistoryError(RgbError, LocalError, ValueError):
 class NotEnoughTokens(RgbError, LocalError, ValueError):
     """Tokens in channels, reserved ones and those that are not deep enough do not count."""
 
-    def __init__(self, *, needed: int, available: int, wait_blocks: int | None = None) -> None:
-        """`wait_blocks`: after so many more there will be enough."""
+    def __init__(
+        self, *, needed: int, available: int, wait_blocks: int | None = None, reserved: int = 0
+    ) -> None:
+        """`wait_blocks`: after so many more there will be enough. `reserved`: for other deals."""
         text = f"{needed} tokens are needed, {available} can be spent"
+        if reserved:
+            text += f" and {reserved} are reserved for transfers and offers that are not over"
         if wait_blocks is not None:
             text += f": wait for {wait_blocks} more block{'s' if wait_blocks > 1 else ''}"
         super().__init__(text)

@@ -42,6 +42,7 @@ ASSET_OWNER = 4000
 TRANSFER = 10000
 
 _MAX_PRECISION = 18
+_MAX_DETAILS = 255  # bytes: their length is one
 _TICKER = re.compile(r"[A-Za-z][0-9A-Za-z]{0,7}", re.ASCII)
 _NAME = re.compile(r"[ -~]{1,40}", re.ASCII)
 _MEDIA_PART = re.compile(r"[a-z][!#$&+\-.0-9^_a-z]{0,63}", re.ASCII)
@@ -70,10 +71,10 @@ class AssetSpec:
     precision: int = 0
 
     def __post_init__(self) -> None:
-        _matching(_TICKER, self.ticker, "a ticker")
-        _matching(_NAME, self.name, "a name")
-        if self.details is not None and not self.details:
-            raise RgbFormatError("details are a text or absent")
+        _matching(_TICKER, self.ticker, "a ticker: a letter, then up to 7 letters and digits")
+        _matching(_NAME, self.name, "a name: 1 to 40 ASCII characters")
+        if self.details is not None and not 0 < len(self.details.encode()) <= _MAX_DETAILS:
+            raise RgbFormatError(f"details are 1 to {_MAX_DETAILS} bytes of text, or absent")
         if not 0 <= self.precision <= _MAX_PRECISION:
             raise RgbFormatError(f"a precision is 0 to {_MAX_PRECISION}")
 

@@ -85,9 +85,16 @@ class Builder:
         try:
             return await self._pick(contract_id, amount, minimum_depth=self._minimum_depth)
         except NotEnoughTokens as error:
-            wait = await self._blocks_until(contract_id, amount)
+            kept = self._wallet.reserved()
             raise NotEnoughTokens(
-                needed=amount, available=error.available, wait_blocks=wait
+                needed=amount,
+                available=error.available,
+                wait_blocks=await self._blocks_until(contract_id, amount),
+                reserved=sum(
+                    holding.token.amount
+                    for holding in await self.holdings(contract_id)
+                    if holding.outpoint in kept
+                ),
             ) from None
 
     async def _blocks_until(self, contract_id: bytes, amount: int) -> int | None:
