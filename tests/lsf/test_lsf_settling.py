@@ -249,7 +249,7 @@ AFTER_ONE_SETTLED_LOCK: dict[str, tuple[Wrong, str]] = {
         lambda s: settle_message(s, 2, 2, secrets=(s.element(2, 7),)),
         "not the secret",
     ),
-    "unknown book": (lambda s: settle_message(s, 2, 2, book_id=bytes(16)), "irrevocably open"),
+    "unknown book": (lambda s: settle_message(s, 2, 2, book_id=bytes(16)), "is unknown, not open"),
     "close from the start": (lambda s: close_message(s, 1, (1, 8)), "lock 1 is not the next"),
     "close ahead": (lambda s: close_message(s, 3, (3, 8)), "lock 3 is not the next"),
     "close counts a settled lock": (lambda s: close_message(s, 2, (1, 8)), "lock 1 after lock 1"),
@@ -263,7 +263,7 @@ AFTER_ONE_SETTLED_LOCK: dict[str, tuple[Wrong, str]] = {
     ),
     "close of an unknown book": (
         lambda s: replace(close_message(s, 2), book_id=bytes(16)),
-        "irrevocably open",
+        "is unknown, not open",
     ),
 }
 
@@ -314,17 +314,18 @@ def test_one_update_of_a_book_at_a_time(first: str, second: str) -> None:
     payer, payee = payer_of(pair), payee_of(pair)
     make = {"settle": lambda lock: settle_message(secret, lock, lock)}
     make["close"] = lambda lock: close_message(secret, lock)  # type: ignore[assignment, return-value]
+    problem = {"settle": "is settling, not open", "close": "is closing, not open"}[first]
     payee.run(channel_of(payee).propose(make[first](1)))
     payee.run(channel_of(payee).commit())
     refused = 0
     while pair.funder.sent or pair.fundee.sent:
         for message in (make[second](1), make[second](2)):
             if channel_of(payee).state.holder_log:
-                with pytest.raises(ChannelRefusal, match="under way"):
+                with pytest.raises(ChannelRefusal, match=problem):
                     channel_of(payee).propose(message)
                 refused += 1
             if channel_of(payer).state.counterparty_log:
-                with pytest.raises(ChannelViolation, match="under way"):
+                with pytest.raises(ChannelViolation, match=problem):
                     channel_of(payer).receive(message)
                 refused += 1
         speaker = next(node for node in (payee, payer) if node.sent)
@@ -338,12 +339,12 @@ def test_a_book_that_is_accepted_but_not_open_is_not_closed() -> None:
     secret = secret_book(pair)
     propose_book(pair, secret.book)
     pair.settle()
-    with pytest.raises(ChannelRefusal, match="not irrevocably open"):
+    with pytest.raises(ChannelRefusal, match="is accepted, not open"):
         channel_of(payee_of(pair)).propose(close_message(secret, 1))
     say_open(pair, secret.book)
     while not channel_of(payee_of(pair)).state.counterparty_log:
         pair.deliver(payer_of(pair))
-    with pytest.raises(ChannelRefusal, match="not irrevocably open"):
+    with pytest.raises(ChannelRefusal, match="is opening, not open"):
         channel_of(payee_of(pair)).propose(close_message(secret, 1))
 
 
@@ -361,12 +362,12 @@ def test_a_closed_book_is_not_closed_or_opened_again() -> None:
     pair, secret = closed_pair()
     payer, payee = payer_of(pair), payee_of(pair)
     again = close_message(secret, 1, (1, 3))
-    with pytest.raises(ChannelViolation, match="not irrevocably open"):
+    with pytest.raises(ChannelViolation, match="is closed, not open"):
         channel_of(payer).receive(again)
     reopen = LsfOpen(channel_id=secret.book.channel_id, book_id=secret.book.book_id)
-    with pytest.raises(ChannelViolation, match="was closed"):
+    with pytest.raises(ChannelViolation, match="is closed, not accepted"):
         channel_of(payee).receive(reopen)
-    with pytest.raises(ChannelRefusal, match="was closed"):
+    with pytest.raises(ChannelRefusal, match="is closed, not accepted"):
         channel_of(payer).propose(reopen)
     with pytest.raises(ChannelRefusal, match="proposed before"):
         propose_book(pair, secret.book)
@@ -377,7 +378,7 @@ def test_a_book_that_is_being_closed_is_not_opened_again() -> None:
     say_close(pair, secret)
     pair.deliver(payee_of(pair))
     reopen = LsfOpen(channel_id=secret.book.channel_id, book_id=secret.book.book_id)
-    with pytest.raises(ChannelRefusal, match="was closed"):
+    with pytest.raises(ChannelRefusal, match="is closing, not accepted"):
         channel_of(payer_of(pair)).propose(reopen)
 
 

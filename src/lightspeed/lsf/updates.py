@@ -25,6 +25,7 @@ from lightspeed.channel.side import Side
 from lightspeed.colour import OPRET_WEIGHT, colour_parameters
 from lightspeed.lsf.children import EXTENSION_NAME
 from lightspeed.lsf.events import BookClosed, BookSettled, BookUsable
+from lightspeed.lsf.life import UPDATES, stage_of
 from lightspeed.lsf.messages import (
     MAX_SETTLE_SECRETS,
     LsfClose,
@@ -83,12 +84,7 @@ def _check_open(
 ) -> None:
     if state.party(sender) is not Party.PAYER:
         raise ChannelViolation("only the payer opens books")
-    if update.book_id not in state.books:
-        raise ChannelViolation("lsf_open of a book that was not accepted")
-    if content.find(update.book_id) is not None:
-        raise ChannelViolation("lsf_open of a book that is open")
-    if update.book_id in state.closed or content_of(view.base).find(update.book_id) is not None:
-        raise ChannelViolation("lsf_open of a book that was closed")
+    _check_stage(view, state, content, update)
     if sender is Side.COUNTERPARTY and view.counterparty_shut_down:
         # It may hold our signature for a closing transaction that knows of no book.
         raise ChannelViolation("lsf_open after shutdown")
@@ -152,16 +148,25 @@ def _quiet_book(
     """The payee may settle or close it now; the update continues where the book stands."""
     if state.party(sender) is not Party.PAYEE:
         raise ChannelViolation("only the payee settles and closes books")
-    open_book = content_of(view.base).find(update.book_id)
-    if open_book is None:
-        raise ChannelViolation("the book is not irrevocably open")
-    if content.find(update.book_id) != open_book:
-        raise ChannelViolation("another update of the book is under way")
+    _check_stage(view, state, content, update)
+    open_book = content.find(update.book_id)
+    assert open_book is not None
     if update.first_lock != open_book.settled + 1:
         raise ChannelViolation(
             f"{open_book.settled} locks are settled, lock {update.first_lock} is not the next"
         )
     return state.books[update.book_id]
+
+
+def _check_stage(
+    view: ChannelView, state: LsfState, content: LsfContent, update: LsfUpdate
+) -> None:
+    stage = stage_of(state, update.book_id, irrevocable=content_of(view.base), pending=content)
+    needed, _ = UPDATES[type(update)]
+    if stage is not needed:
+        raise ChannelViolation(
+            f"{type(update).__name__} of a book that is {stage.value}, not {needed.value}"
+        )
 
 
 # --- what it does ---------------------------------------------------------------------------
