@@ -1,8 +1,8 @@
 """The adversary at length: `make adversary`, or `python tests/adversary_run.py [SEED]`.
 
-Every known attack, every build without a rule, a node that dies at each of its I/O points (in at
-most half of the time), then random games until ADVERSARY_SECONDS (600) have passed; all of it with
-sats and with tokens. With a SEED: that one game; odd ones are with tokens. Exits with 1 if anything
+Every known attack, every build without a rule, a node that dies at each of its I/O points (each
+once before any a second time, in at most half of the time), then random games until
+ADVERSARY_SECONDS (600) have passed; all of it with sats and with tokens. With a SEED: that one game; odd ones are with tokens. Exits with 1 if anything
 was lost, or a build without a rule was not caught.
 """
 
@@ -91,6 +91,17 @@ def _death(death: Death) -> str:
     return ""
 
 
+def _each_point_once_first(deaths: list[Death]) -> list[Death]:
+    """Whatever the scheme, and whether last words arrive; else in this order."""
+    met: Counter[tuple[object, ...]] = Counter()
+    times = []
+    for death in deaths:
+        point = (death.phase, death.party, death.kind, death.point)
+        times.append(met[point])
+        met[point] += 1
+    return [deaths[at] for at in sorted(range(len(deaths)), key=times.__getitem__)]
+
+
 def _game(seed: int) -> Outcome | str:
     try:
         return asyncio.run(random_game(seed, game_of=TokenGame if seed % 2 else Game))
@@ -151,6 +162,7 @@ def main() -> int:
         sides = [(phase, party, s, kind) for phase, s, kind in lives for party in Party]
         deaths = [death for found in pool.map(_deaths, sides) for death in found]
         random.Random(first_seed).shuffle(deaths)
+        deaths = _each_point_once_first(deaths)
         at_once = 16 * (os.cpu_count() or 1)
         died, fatal = 0, []
         while died < len(deaths) and (not died or time.monotonic() - began < seconds / 2):

@@ -22,7 +22,7 @@ from lightspeed.node.driver import ChannelDriver
 from lightspeed.payment import Scheme
 
 STRIDE = 9
-"""Of all deaths; `make adversary` plays every one. It is odd: last words arrive, and do not."""
+"""Of all deaths; `make adversary` plays each point. It is odd: last words arrive, and do not."""
 
 SIDES = [
     (phase, party, (Scheme.OUTPUTS, Scheme.LADDER)[(index + party) % 2])
