@@ -1,6 +1,5 @@
 """Every backend keeps the promises of `Chain`: in memory, and over HTTP."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from lightspeed.chain import (
     LocalChain,
     Regtest,
     Spend,
-    TipChanged,
     TxInfo,
 )
 from lightspeed.chain.esplora_server import serving
@@ -28,7 +26,7 @@ async def chain(request: pytest.FixtureRequest, regtest: Regtest) -> AsyncIterat
     if request.param == "local":
         yield LocalChain(regtest)
         return
-    async with serving(regtest) as url, EsploraChain(url, poll_seconds=0.01) as client:
+    async with serving(regtest) as url, EsploraChain(url) as client:
         yield client
 
 
@@ -156,45 +154,17 @@ async def test_fee_rate_is_the_estimate_and_never_below_the_floor(
     assert await chain.fee_rate(1) == FEE_RATE_FLOOR
 
 
-async def _next(tips: AsyncIterator[TipChanged]) -> TipChanged:
-    return await asyncio.wait_for(anext(tips), timeout=60)
-
-
-async def test_tips_tell_extensions_and_reorganisations(chain: Chain, regtest: Regtest) -> None:
-    old = regtest.tip
-    tips = chain.tips(old)
+async def test_tip_follows_extensions_and_reorganisations(chain: Chain, regtest: Regtest) -> None:
     for depth in range(1, 7):
         regtest.mine(depth)
-        assert await _next(tips) == TipChanged(old, regtest.tip, old.height)
-        old = regtest.tip
+        assert await chain.tip() == regtest.tip
         regtest.reorganise(depth)
-        assert await _next(tips) == TipChanged(old, regtest.tip, old.height - depth)
-        old = regtest.tip
-
-
-async def test_tips_wait_for_the_next_change(chain: Chain, regtest: Regtest) -> None:
-    tips = chain.tips()
-    waiting = asyncio.ensure_future(_next(tips))
-    while await chain.tip() != regtest.tip:
-        pass
-    await asyncio.sleep(0.05)
-    assert not waiting.done()
-    old = regtest.tip
-    regtest.mine()
-    assert await waiting == TipChanged(old, regtest.tip, old.height)
-
-
-async def test_tips_since_an_earlier_run_tell_what_was_missed(
-    chain: Chain, regtest: Regtest
-) -> None:
-    seen = regtest.tip
+        assert await chain.tip() == regtest.tip
+        assert await chain.block_id(regtest.height - 1) == regtest.index.block_id(
+            regtest.height - 1
+        )
     regtest.mine(200)
-    assert await _next(chain.tips(seen)) == TipChanged(seen, regtest.tip, seen.height)
-    stale = regtest.tip
-    regtest.reorganise(3)
-    assert await _next(chain.tips(stale)) == TipChanged(stale, regtest.tip, stale.height - 3)
-    unknown = BlockId(50, b"\x05" * 32)
-    assert await _next(chain.tips(unknown)) == TipChanged(unknown, regtest.tip, 0)
+    assert await chain.tip() == regtest.tip
 
 
 async def test_outspends_name_the_spend_of_each_output(

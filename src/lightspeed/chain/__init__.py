@@ -12,10 +12,10 @@ from lightspeed.chain.errors import (
     ReorgTooDeep,
 )
 from lightspeed.chain.esplora import EsploraChain
-from lightspeed.chain.interface import BlockId, Chain, Spend, TipChanged, TxInfo
+from lightspeed.chain.interface import BlockId, Chain, Spend, TxInfo
 from lightspeed.chain.local import LocalChain
 from lightspeed.chain.policy import FeePolicy
-from lightspeed.chain.regtest import Regtest
+from lightspeed.chain.regtest import Regtest, TipChanged
 
 __all__ = [
     "BlockId",

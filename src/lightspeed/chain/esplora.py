@@ -5,10 +5,9 @@ checked from one answer to the next: transactions and headers have the ids that 
 headers have their work and link to those seen before, a spend spends the outpoint.
 """
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lightspeed.bitcoin import (
@@ -23,7 +22,7 @@ from lightspeed.bitcoin import (
     txid_hex,
 )
 from lightspeed.chain.errors import BroadcastRefused, ChainUnavailable
-from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
+from lightspeed.chain.interface import BlockId, Spend, TxInfo
 from lightspeed.outbound import HttpClient, NoAnswer
 
 __all__ = ["EsploraChain"]
@@ -45,12 +44,9 @@ class EsploraChain(HttpClient):
     `url` is the API's base, such as `http://127.0.0.1:3002`.
     """
 
-    def __init__(
-        self, url: str, *, poll_seconds: float = 1.0, timeout_seconds: float = 10.0
-    ) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 10.0) -> None:
         super().__init__(timeout_seconds=timeout_seconds)
         self._url = url.rstrip("/")
-        self._poll_seconds = poll_seconds
         self._known_headers: dict[bytes, tuple[BlockHeader, int]] = {}
 
     # --- the chain ------------------------------------------------------------------------
@@ -69,29 +65,6 @@ class EsploraChain(HttpClient):
     async def block_txids(self, block: BlockId) -> Sequence[bytes] | None:
         answer = await self._get(f"/block/{txid_hex(block.hash)}/txids")
         return None if answer is None else [_hash(txid) for txid in _list(answer)]
-
-    def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
-        return self._tips(since)
-
-    async def _tips(self, old: BlockId | None) -> AsyncIterator[TipChanged]:
-        if old is None:
-            old = await self.tip()
-        while True:
-            new = await self.tip()
-            if new != old:
-                yield TipChanged(old, new, min(await self._fork_height(old), new.height))
-                old = new
-            else:
-                await asyncio.sleep(self._poll_seconds)
-
-    async def _fork_height(self, block: BlockId) -> int:
-        """Height of the highest block of the best chain at or below `block`; 0 if unknown."""
-        while block.height > 0 and await self.block_id(block.height) != block:
-            header = await self._header(block.hash)
-            if header is None:
-                return 0
-            block = BlockId(block.height - 1, header.previous)
-        return block.height
 
     async def _learn(self, block_hash: bytes) -> BlockId:
         """Finds the height of a block by its links to headers that are known already."""

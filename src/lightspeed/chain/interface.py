@@ -1,12 +1,12 @@
 """What the rest of the program asks of a chain, whatever stands behind it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lightspeed.bitcoin import BlockHeader, FeeRate, OutPoint, Tx, txid_hex
 
-__all__ = ["BlockId", "Chain", "Spend", "TipChanged", "TxInfo"]
+__all__ = ["BlockId", "Chain", "Spend", "TxInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,6 @@ class Spend:
         return self.tx.txid
 
 
-@dataclass(frozen=True, slots=True)
-class TipChanged:
-    """The best chain moved from `old` to `new`; blocks up to `fork_height` are in both.
-
-    A plain extension has `fork_height == old.height`; a lower one is a reorganisation. When
-    the backend no longer knows the branch of `old`, `fork_height` is lower than the true one,
-    never higher.
-    """
-
-    old: BlockId
-    new: BlockId
-    fork_height: int
-
-
 class Chain(Protocol):
     """Every method may raise `ChainUnavailable`. Ids are bytes in internal order."""
 
@@ -86,10 +72,3 @@ class Chain(Protocol):
 
     async def fee_rate(self, target_blocks: int) -> FeeRate:
         """For confirmation within so many blocks; never below `FEE_RATE_FLOOR`."""
-
-    def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
-        """Every change of the tip from now on, or from `since` (a tip seen in an earlier run).
-
-        Several blocks found at once may come as one change. A backend that fails meanwhile
-        raises `ChainUnavailable` from the iterator; call again with the last tip seen.
-        """

@@ -1,10 +1,9 @@
 """The `Chain` of a regtest in the same process: no server, no polling, no clock."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from lightspeed.bitcoin import FEE_RATE_FLOOR, BlockHeader, FeeRate, OutPoint, Tx
-from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
+from lightspeed.chain.interface import BlockId, Spend, TxInfo
 from lightspeed.chain.regtest import Regtest
 
 __all__ = ["LocalChain"]
@@ -50,21 +49,3 @@ class LocalChain:
 
     async def fee_rate(self, target_blocks: int) -> FeeRate:
         return max(FEE_RATE_FLOOR, self.regtest.fee_rate)
-
-    def tips(self, since: BlockId | None = None) -> AsyncIterator[TipChanged]:
-        return self._tips(since or self.regtest.tip)
-
-    async def _tips(self, old: BlockId) -> AsyncIterator[TipChanged]:
-        moved = asyncio.Event()
-        stop = self.regtest.on_tip_change(lambda _: moved.set())
-        try:
-            while True:
-                new = self.regtest.tip
-                if new != old:
-                    yield TipChanged(old, new, self.regtest.fork_height(old))
-                    old = new
-                else:
-                    await moved.wait()
-                moved.clear()
-        finally:
-            stop()

@@ -4,6 +4,7 @@ Not safe for threads: one thread, or one event loop, owns it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 from lightspeed.bitcoin import (
@@ -19,17 +20,29 @@ from lightspeed.bitcoin import (
 from lightspeed.chain.errors import BlockRefused, ReorgTooDeep
 from lightspeed.chain.faucet import FAUCET_SCRIPT, pay
 from lightspeed.chain.index import ChainIndex
-from lightspeed.chain.interface import BlockId, Spend, TipChanged, TxInfo
+from lightspeed.chain.interface import BlockId, Spend, TxInfo
 from lightspeed.chain.kernel import ChainStep, Kernel, unverified_input
 from lightspeed.chain.mempool import Mempool
 from lightspeed.chain.mining import mine_block, next_transactions
 from lightspeed.chain.policy import COINBASE_MATURITY_BLOCKS, FeePolicy
 from lightspeed.units import Sat
 
-__all__ = ["Regtest"]
+__all__ = ["Regtest", "TipChanged"]
 
 BLOCK_INTERVAL_SECONDS = 600
 _INITIAL_BLOCKS = COINBASE_MATURITY_BLOCKS + 10  # ten coinbases to spend
+
+
+@dataclass(frozen=True, slots=True)
+class TipChanged:
+    """The best chain moved from `old` to `new`; blocks up to `fork_height` are in both.
+
+    A plain extension has `fork_height == old.height`; a lower one is a reorganisation.
+    """
+
+    old: BlockId
+    new: BlockId
+    fork_height: int
 
 
 class Regtest:
@@ -107,16 +120,6 @@ class Regtest:
                     found.append((outpoint, out, info.confirmed))
         return found
 
-    def fork_height(self, block: BlockId) -> int:
-        """Height of the highest block of the best chain at or below `block`; 0 if unknown."""
-        block_hash, height = block.hash, block.height
-        while self.index.height_of(block_hash) is None:
-            stored = self._blocks.get(block_hash)
-            if stored is None:
-                return 0
-            block_hash, height = stored[0].header.previous, stored[1] - 1
-        return height
-
     # --- transactions ---------------------------------------------------------------------
 
     def broadcast(self, tx: Tx) -> None:
@@ -177,8 +180,8 @@ class Regtest:
         assert self._kernel.height == self.height
         changed = None
         if self.tip != old:
-            changed = TipChanged(old, self.tip, self.fork_height(old))
-            for listener in tuple(self._listeners):
+            changed = TipChanged(old, self.tip, self._fork_height(old))
+            for listener in self._listeners:
                 listener(changed)
         if verdict.refused is not None:
             reason, _, detail = verdict.refused.partition(", ")
@@ -214,12 +217,18 @@ class Regtest:
             block = self._assemble(previous, transactions, script=script)
             self.submit(block)
             previous = block.hash
-        return TipChanged(old, self.tip, self.fork_height(old))
+        return TipChanged(old, self.tip, self._fork_height(old))
 
-    def on_tip_change(self, listener: Callable[[TipChanged], None]) -> Callable[[], None]:
-        """Calls `listener` after each change; returns what ends it."""
+    def on_tip_change(self, listener: Callable[[TipChanged], None]) -> None:
+        """Calls `listener` after each change."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+
+    def _fork_height(self, block: BlockId) -> int:
+        """Height of the highest block of the best chain at or below `block`."""
+        block_hash, height = block.hash, block.height
+        while self.index.height_of(block_hash) is None:
+            block_hash, height = self._blocks[block_hash][0].header.previous, height - 1
+        return height
 
     def _assemble(self, previous: bytes, transactions: Sequence[Tx], *, script: bytes) -> Block:
         parent, parent_height = self._blocks[previous]
