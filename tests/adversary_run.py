@@ -2,8 +2,9 @@
 
 Every known attack, every build without a rule, a node that dies at each of its I/O points (each
 once before any a second time, in at most half of the time), then random games until
-ADVERSARY_SECONDS (600) have passed; all of it with sats and with tokens. With a SEED: that one game; odd ones are with tokens. Exits with 1 if anything
-was lost, or a build without a rule was not caught.
+ADVERSARY_SECONDS (600) have passed; all of it with sats and with tokens. With a SEED: that one
+game; odd ones are with tokens. Exits with 1 if anything was lost, or a build without a rule was
+not caught.
 """
 
 import asyncio
