@@ -226,7 +226,7 @@ async def connect_to(server: PeerServer, settings: PeerSettings = OURS, key=THEI
 
 async def test_another_node_than_the_one_called_is_unreachable():
     async with await serve(host=HOST, port=0, settings=THEIRS, on_peer=idle) as server:
-        with pytest.raises(PeerUnreachable):
+        with pytest.raises(PeerUnreachable, match="is this the node there"):
             await connect_to(server, key=PrivateKey(b"\x33" * 32))
         async with await connect_to(server) as peer:
             assert peer.node_id == THEIRS.our_key.public

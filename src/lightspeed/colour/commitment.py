@@ -71,5 +71,5 @@ def check_outputs(view: ChannelView, sheet: Sheet, *, extension_weight: int, car
         if amount < dust_limit:
             raise ChannelViolation(
                 f"the {side.value}'s own output would be {amount} sat, with tokens in the channel "
-                f"it has to be {dust_limit}"
+                f"it has to be {dust_limit} (an opener can push some)"
             )

@@ -353,7 +353,9 @@ def _asset(channel: Channel, request: BookRequest) -> tuple[bytes, int]:
         raise NodeRefusal("a lock is worth either sats or tokens: say which")
     if request.lock_amount_sat is not None:
         if request.scheme is Scheme.SEALS:
-            raise NodeRefusal("scheme seals is for tokens: say lock_tokens, or take another one")
+            raise NodeRefusal(
+                "scheme seals is for tokens: give a lock's worth in tokens, or take another"
+            )
         return SATS, request.lock_amount_sat
     colour = colour_parameters(channel.state.config)
     if colour is None:

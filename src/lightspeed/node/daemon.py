@@ -330,7 +330,7 @@ class Node:
         """With a connected peer; see `Openings.open`."""
         peer = self.peers.get(node_id)
         if peer is None:
-            raise PeerNotConnected("not connected to this peer")
+            raise PeerNotConnected("not connected to this peer: say NODE_ID@HOST:PORT")
         driver = await self._openings.open(
             peer, funding_sat=funding_sat, push_sat=push_sat, party=party, tokens=tokens
         )

@@ -69,15 +69,21 @@ class BookTerms:
 
     def __post_init__(self) -> None:
         _require(len(self.asset) in (0, _ASSET_ID_SIZE), "an asset id has 0 or 32 bytes")
-        _require(1 <= self.locks <= MAX_LOCKS, "number of locks")
-        _require(1 <= self.chain_length <= MAX_CHAIN_LENGTH, "chain length")
-        _require(1 <= self.lock_amount <= MAX_AMOUNT, "lock amount")
-        _require(self._lock_value % self.chain_length == 0, "a unit must be worth a whole number")
-        _require(1 <= self.window <= MAX_WINDOW, "window")
-        _require(1 <= len(self.origins) <= MAX_ORIGINS, "number of origins")
+        _require_within("number of locks", self.locks, MAX_LOCKS)
+        _require_within("chain length", self.chain_length, MAX_CHAIN_LENGTH)
+        _require_within("lock amount", self.lock_amount, MAX_AMOUNT)
+        _require(
+            self._lock_value % self.chain_length == 0,
+            "a unit must be worth a whole number of msat or tokens: lock amount / chain length",
+        )
+        _require_within("window", self.window, MAX_WINDOW)
+        _require_within("number of origins", len(self.origins), MAX_ORIGINS)
         _require(len(set(self.origins)) == len(self.origins), "an origin is listed twice")
         for origin in self.origins:
-            _require(len(origin) <= 0xFF and _is_origin(origin), "an origin is not canonical")
+            _require(
+                len(origin) <= 0xFF and _is_origin(origin),
+                "an origin is scheme://host or scheme://host:port, such as https://api.example",
+            )
         _require(len(self.settlement) <= 0xFFFF, "settlement part too long")
 
     @property
@@ -171,6 +177,10 @@ def _is_origin(origin: str) -> bool:
     port = rest.rpartition(":")[2] if not rest.endswith("]") and ":" in rest else ""
     default_port = "443" if scheme == "https" else "80"
     return port != default_port and (not port or int(port) <= 0xFFFF)
+
+
+def _require_within(what: str, value: int, most: int) -> None:
+    _require(1 <= value <= most, f"{what} {value:,} is not from 1 to {most:,}")
 
 
 def _require(condition: bool, problem: str) -> None:

@@ -202,7 +202,9 @@ async def connect(
             return await _establish(reader, writer, their_node_id=their_node_id, settings=settings)
     except TimeoutError:
         raise PeerUnreachable("the peer did not finish the handshake in time") from None
-    except (OSError, asyncio.IncompleteReadError) as error:
+    except asyncio.IncompleteReadError as error:
+        raise PeerUnreachable(f"{host}:{port} hung up: is this the node there?") from error
+    except OSError as error:
         if isinstance(error, RemoteError):
             raise
         raise PeerUnreachable(f"no connection to {host}:{port}: {type(error).__name__}") from error
