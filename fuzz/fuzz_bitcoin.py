@@ -5,7 +5,6 @@ Run it with `python fuzz/fuzz_bitcoin.py -max_total_time=30` (extra `fuzz`; opti
 """
 
 from lightspeed.bitcoin import (
-    REGTEST_BITS,
     AddressError,
     BadSignature,
     Block,
@@ -132,7 +131,6 @@ BLOCK = build_block(
     time=1_700_000_000,
     payout=TxOut(Sat(5_000_000_000), SCRIPT),
     transactions=[TRANSACTION],
-    bits=REGTEST_BITS,
 )
 
 TARGET = Target(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from lightspeed.bitcoin import (
-    REGTEST_BITS,
     OutPoint,
     Tx,
     TxIn,
@@ -22,7 +21,7 @@ from lightspeed.units import Sat
 from target import Parser, Target
 
 PAYOUT = TxOut(Sat(5_000_000_000), p2wsh(b"\x51"))
-BLOCK = build_block(bytes(32), height=0, time=1_700_000_000, payout=PAYOUT, bits=REGTEST_BITS)
+BLOCK = build_block(bytes(32), height=0, time=1_700_000_000, payout=PAYOUT)
 FUNDING = OutPoint(b"\x22" * 32, 1)
 SPENDER = Tx(2, (TxIn(FUNDING, witness=(b"\x51",)),), (PAYOUT,))
 BLOCK_ID = txid_hex(BLOCK.hash)

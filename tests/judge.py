@@ -1,13 +1,16 @@
-"""Bitcoin's consensus code (libbitcoinkernel) as the judge of the spends that we build."""
+"""Bitcoin's consensus code (libbitcoinkernel) as the judge of the spends that we build.
+
+And merkle branches, as who checks them reads them.
+"""
 
 from collections.abc import Sequence
 
 import pbk
 from pbk.script import PrecomputedTransactionData
 
-from lightspeed.bitcoin import Tx, TxOut, txid_hex
+from lightspeed.bitcoin import Tx, TxOut, sha256d, txid_hex
 
-__all__ = ["refuses_spend", "verify_all_spends", "verify_spend"]
+__all__ = ["refuses_spend", "root_by_branch", "verify_all_spends", "verify_spend"]
 
 
 def verify_spend(tx: Tx, index: int, prevouts: Sequence[TxOut]) -> None:
@@ -35,6 +38,15 @@ def refuses_spend(tx: Tx, index: int, prevouts: Sequence[TxOut]) -> None:
     assert not _accepts(tx, index, prevouts), (
         f"consensus accepts input {index} of {txid_hex(tx.txid)}: {tx.serialize().hex()}"
     )
+
+
+def root_by_branch(leaf: bytes, index: int, *, branch: Sequence[bytes]) -> bytes:
+    """The merkle root of the block in which `branch` proves `leaf` to stand at `index`."""
+    node = leaf
+    for sibling in branch:
+        node = sha256d(sibling + node if index & 1 else node + sibling)
+        index >>= 1
+    return node
 
 
 def _accepts(tx: Tx, index: int, prevouts: Sequence[TxOut]) -> bool:

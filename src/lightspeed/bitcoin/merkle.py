@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lightspeed.bitcoin.hashes import sha256d
 
-__all__ = ["merkle_branch", "merkle_root", "root_of_branch"]
+__all__ = ["merkle_branch", "merkle_root"]
 
 
 def merkle_root(hashes: Sequence[bytes]) -> bytes:
@@ -22,15 +22,6 @@ def merkle_branch(hashes: Sequence[bytes], index: int) -> list[bytes]:
         branch.append(row[min(index ^ 1, len(row) - 1)])
         row, index = _next_row(row), index >> 1
     return branch
-
-
-def root_of_branch(leaf: bytes, index: int, *, branch: Sequence[bytes]) -> bytes:
-    """The root that `branch` proves `leaf` to be under, at `index`."""
-    node = leaf
-    for sibling in branch:
-        node = sha256d(sibling + node if index & 1 else node + sibling)
-        index >>= 1
-    return node
 
 
 def _next_row(row: list[bytes]) -> list[bytes]:

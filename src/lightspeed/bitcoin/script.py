@@ -17,7 +17,6 @@ __all__ = [
     "op_return",
     "output_type",
     "p2pkh",
-    "p2sh",
     "p2tr",
     "p2wpkh",
     "p2wsh",
@@ -191,10 +190,6 @@ def p2pkh(pubkey_hash: bytes) -> bytes:
     return script(
         Op.OP_DUP, Op.OP_HASH160, _sized(pubkey_hash, 20), Op.OP_EQUALVERIFY, Op.OP_CHECKSIG
     )
-
-
-def p2sh(redeem_script: bytes) -> bytes:
-    return script(Op.OP_HASH160, hash160(redeem_script), Op.OP_EQUAL)
 
 
 def p2wpkh(pubkey: bytes) -> bytes:

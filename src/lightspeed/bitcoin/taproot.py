@@ -20,7 +20,6 @@ __all__ = [
     "balanced_tree",
     "tap_branch_hash",
     "tap_leaf_hash",
-    "tree_root",
     "tweak_secret",
 ]
 
@@ -58,10 +57,6 @@ def tap_leaf_hash(script: bytes, version: int = LEAF_VERSION) -> bytes:
 def tap_branch_hash(a: bytes, b: bytes) -> bytes:
     """The children's hashes sorted, so a control block need not say left or right."""
     return tagged_hash("TapBranch", a, b) if a < b else tagged_hash("TapBranch", b, a)
-
-
-def tree_root(tree: TapTree) -> bytes:
-    return _hash_tree(tree, depth=0)[0]
 
 
 def balanced_tree(scripts: Sequence[bytes]) -> TapTree:

@@ -15,6 +15,7 @@ from lightspeed.bitcoin import (
     Tx,
     TxOut,
     block_subsidy,
+    build_block,
     sha256,
 )
 from lightspeed.chain.errors import BlockRefused, ReorgTooDeep
@@ -23,7 +24,7 @@ from lightspeed.chain.index import ChainIndex
 from lightspeed.chain.interface import BlockId, Spend, TxInfo
 from lightspeed.chain.kernel import ChainStep, Kernel, unverified_input
 from lightspeed.chain.mempool import Mempool
-from lightspeed.chain.mining import mine_block, next_transactions
+from lightspeed.chain.mining import next_transactions
 from lightspeed.chain.policy import COINBASE_MATURITY_BLOCKS, FeePolicy
 from lightspeed.units import Sat
 
@@ -234,7 +235,7 @@ class Regtest:
         parent, parent_height = self._blocks[previous]
         height = parent_height + 1
         reward = Sat(block_subsidy(height) + self._fees(transactions))
-        return mine_block(
+        return build_block(
             previous,
             height=height,
             time=self._time_after(parent),
