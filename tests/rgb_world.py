@@ -11,8 +11,10 @@ from lightspeed.rgb import (
     Assign,
     Assignments,
     Consignment,
+    DbcProof,
     MpcTree,
     OpretProof,
+    TapretProof,
     Transition,
     TransitionBundle,
     Witness,
@@ -24,6 +26,7 @@ from lightspeed.rgb import (
 
 VECTORS = Path(__file__).parent / "vectors" / "rgb"
 FIXTURES = ("A", "D")
+_OPRET = OpretProof()
 
 
 def consignment_bytes(name: str) -> bytes:
@@ -44,13 +47,17 @@ def published_witnesses(name: str) -> dict[bytes, Witness]:
     return {tx.txid: Witness(tx, WitnessStatus.MINED) for tx in published_txs(name)}
 
 
-def committed(bundle: TransitionBundle, tx: Tx, contract_id: bytes) -> WitnessBundle:
+def committed(
+    bundle: TransitionBundle, tx: Tx, contract_id: bytes, *, by: DbcProof = _OPRET
+) -> WitnessBundle:
     """By the transaction, of whose outputs the first carries the commitment from now on."""
     tree = MpcTree({contract_id: bundle.bundle_id}, entropy=777)
-    outputs = (replace(tx.outputs[0], script=opret_script(tree.commitment)), *tx.outputs[1:])
-    return WitnessBundle(
-        replace(tx, outputs=outputs), tree.proof(contract_id), OpretProof(), bundle
+    commitment = tree.commitment
+    script = (
+        by.output_script(commitment) if isinstance(by, TapretProof) else opret_script(commitment)
     )
+    outputs = (replace(tx.outputs[0], script=script), *tx.outputs[1:])
+    return WitnessBundle(replace(tx, outputs=outputs), tree.proof(contract_id), by, bundle)
 
 
 def with_bundle(
@@ -76,8 +83,8 @@ def with_transition(
 
     def changed(bundle: WitnessBundle) -> WitnessBundle:
         assert isinstance(bundle.witness, Tx)
-        transition = change(bundle.bundle.known[0][1])
-        return committed(TransitionBundle.of([transition]), bundle.witness, base.contract_id)
+        found = TransitionBundle.of([change(bundle.bundle.known[0][1])])
+        return committed(found, bundle.witness, base.contract_id, by=bundle.dbc_proof)
 
     return with_bundle(base, index, changed)
 

@@ -98,12 +98,17 @@ def test_the_schema_says_what_the_rules_check() -> None:
     assert (reader.take(2), reader.sized(1)) == (b"\0\0", b"NonInflatableAsset")
     assert reader.unsigned(1) == 0  # types of metadata
     globals_ = reader.items(
-        1, lambda each: (each.unsigned(2), each.take(32).hex()[:8], each.unsigned(3), each.sized(1))
+        1, lambda each: (each.unsigned(2), each.take(32).hex(), each.unsigned(3), each.sized(1))
     )
     assert globals_ == (
-        (SPEC, "d7fcbee3", 1, b"spec"),
-        (TERMS, "5b8bc754", 1, b"terms"),
-        (ISSUED_SUPPLY, "888c5865", 1, b"issuedSupply"),
+        (SPEC, "d7fcbee31ef0a85d5f973bda1b0b8c9e7efbcbc5572577382cacd3bdb4218a01", 1, b"spec"),
+        (TERMS, "5b8bc7543832054a1d22be94226be7538b133a26881cba4613027878e05c6cf7", 1, b"terms"),
+        (
+            ISSUED_SUPPLY,
+            "888c5865633af13b95b7cd1a8d8af2dac1dc140b977251d9d4daf3c7511c8e84",
+            1,
+            b"issuedSupply",
+        ),
     )
     fungible, of_64_bits = 1, 8
     assert reader.unsigned(1) == 1

@@ -258,7 +258,8 @@ def mpc_with(**changes: object) -> Callable[[Consignment], Consignment]:
 
 def path_cut(bundle: WitnessBundle) -> WitnessBundle:
     proof = bundle.mpc_proof
-    return replace(bundle, mpc_proof=replace(proof, path=proof.path[1:]))
+    last = (1 << len(proof.path)) - 1
+    return replace(bundle, mpc_proof=replace(proof, position=last, path=proof.path[1:]))
 
 
 def path_changed(bundle: WitnessBundle) -> WitnessBundle:
@@ -272,6 +273,32 @@ def tx_with(change: Callable[[Tx], Tx]) -> Callable[[Consignment], Consignment]:
 
 def script_at_first_output(script: bytes) -> Callable[[Tx], Tx]:
     return lambda tx: replace(tx, outputs=(replace(tx.outputs[0], script=script), *tx.outputs[1:]))
+
+
+def uncommitted(tx: Tx) -> Tx:
+    bare = tuple(replace(output, script=p2wpkh(bytes(20))) for output in tx.outputs)
+    return replace(tx, outputs=bare)
+
+
+def with_proof_of_the_other_kind(bundle: WitnessBundle) -> WitnessBundle:
+    opret = isinstance(bundle.dbc_proof, OpretProof)
+    return replace(bundle, dbc_proof=TapretProof(bytes(32)) if opret else OpretProof())
+
+
+def with_output_of_the_other_kind_first(tx: Tx) -> Tx:
+    opret = tx.outputs[0].script[0] == 0x6A
+    return script_at_first_output(p2tr(b"\2" * 32) if opret else b"\x6a\x20" + bytes(32))(tx)
+
+
+def with_another_commitment(tx: Tx) -> Tx:
+    script = bytearray(tx.outputs[0].script)
+    script[-1] ^= 1
+    return script_at_first_output(bytes(script))(tx)
+
+
+def whose_terminal_is_cut_off(base: Consignment) -> Consignment:
+    bundle_id = base.bundles[-1].bundle.bundle_id
+    return replace(base, bundles=base.bundles[:-1], terminals=((bundle_id, (OTHER_SEAL,)),))
 
 
 def twice(opid: bytes, transition: Transition) -> list[tuple[bytes, Transition]]:
@@ -312,7 +339,7 @@ def one_input_more(base: Consignment) -> Consignment:
         grown = replace(transition, inputs=(*transition.inputs, more))
         spent = ((transition.inputs[0], grown.opid),)
         found = TransitionBundle(spent, ((grown.opid, grown),))
-        return committed(found, bundle.witness, base.contract_id)
+        return committed(found, bundle.witness, base.contract_id, by=bundle.dbc_proof)
 
     return with_bundle(base, -1, changed)
 
@@ -345,17 +372,16 @@ AMOUNTS = Assign(OTHER_SEAL, 1)
 MUTATIONS: dict[str, tuple[Callable[[Consignment], Consignment], type[Failure]]] = {
     "not a transfer": (lambda base: replace(base, transfer=False), ContractWithHistory),
     "terminals without history": (
-        lambda base: replace(base, transfer=False, bundles=()),
+        lambda base: replace(
+            base, transfer=False, bundles=(), terminals=((bytes(32), (OTHER_SEAL,)),)
+        ),
         ContractWithHistory,
     ),
     "terminal of another bundle": (
         lambda base: replace(base, terminals=((bytes(32), (OTHER_SEAL,)),)),
         TerminalBundleAbsent,
     ),
-    "terminal's bundle removed": (
-        lambda base: replace(base, bundles=base.bundles[:-1]),
-        TerminalBundleAbsent,
-    ),
+    "terminal's bundle removed": (whose_terminal_is_cut_off, TerminalBundleAbsent),
     "mainnet": (genesis_with(chain_net=ChainNet.BITCOIN_MAINNET), ContractChainNetMismatch),
     "liquid": (genesis_with(chain_net=ChainNet.LIQUID_TESTNET), ContractChainNetMismatch),
     "schema id": (genesis_with(schema_id=b"\1" * 32), SchemaMismatch),
@@ -429,20 +455,16 @@ MUTATIONS: dict[str, tuple[Callable[[Consignment], Consignment], type[Failure]]]
     "path cut": (proof_with(path_cut), MpcInvalid),
     "path of 32": (mpc_with(path=(bytes(32),) * 32), MpcInvalid),
     "no output": (tx_with(lambda tx: replace(tx, outputs=())), NoDbcOutput),
-    "no output that commits": (tx_with(script_at_first_output(p2wpkh(bytes(20)))), NoDbcOutput),
-    "tapret's output first": (tx_with(script_at_first_output(p2tr(b"\2" * 32))), InvalidProofType),
-    "proof of the other kind": (bundle_with(dbc_proof=TapretProof(bytes(32))), InvalidProofType),
-    "path changed": (proof_with(path_changed), SealsInvalid),
-    "another commitment": (
-        tx_with(script_at_first_output(b"\x6a\x20" + bytes(32))),
-        SealsInvalid,
+    "no output that commits": (tx_with(uncommitted), NoDbcOutput),
+    "the other kind's output first": (
+        tx_with(with_output_of_the_other_kind_first),
+        InvalidProofType,
     ),
+    "proof of the other kind": (proof_with(with_proof_of_the_other_kind), InvalidProofType),
+    "path changed": (proof_with(path_changed), SealsInvalid),
+    "another commitment": (tx_with(with_another_commitment), SealsInvalid),
     "more than the commitment": (
         tx_with(lambda tx: script_at_first_output(tx.outputs[0].script + b"\x01\x2a")(tx)),
-        SealsInvalid,
-    ),
-    "commitment pushed otherwise": (
-        tx_with(lambda tx: script_at_first_output(b"\x6a\x4c\x20" + tx.outputs[0].script[2:])(tx)),
         SealsInvalid,
     ),
     "seal's output not spent": (tx_with(unmoved), SealsInvalid),
@@ -485,11 +507,12 @@ MUTATIONS: dict[str, tuple[Callable[[Consignment], Consignment], type[Failure]]]
 }
 
 
+@pytest.mark.parametrize("fixture", FIXTURES)
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_mutation_is_refused_by_name(name: str) -> None:
+def test_a_mutation_is_refused_by_name(name: str, fixture: str) -> None:
     mutate, failure = MUTATIONS[name]
-    mutated = mutate(consignment("A"))
-    assert mutated != consignment("A")
+    mutated = mutate(consignment(fixture))
+    assert mutated != consignment(fixture)
     read_back = Consignment.parse(mutated.serialize())
     assert read_back == mutated
     with pytest.raises(Failure) as caught:
@@ -504,7 +527,17 @@ def test_the_list_of_mutations_is_long_enough() -> None:
     assert len(MUTATIONS) >= 40
 
 
-def test_a_mutation_that_breaks_nothing_is_valid() -> None:
+def test_an_opret_is_pushed_in_one_way() -> None:
+    def otherwise(tx: Tx) -> Tx:
+        return script_at_first_output(b"\x6a\x4c\x20" + tx.outputs[0].script[2:])(tx)
+
+    mutated = tx_with(otherwise)(consignment("A"))
+    with pytest.raises(SealsInvalid):
+        validate(mutated, witnesses_of(mutated), chain_net=REGTEST)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_a_mutation_that_breaks_nothing_is_valid(name: str) -> None:
     """What the mutations are built with makes valid histories, if nothing is wrong with them."""
     for made in [
         transition_with(nonce=5),
@@ -513,7 +546,7 @@ def test_a_mutation_that_breaks_nothing_is_valid() -> None:
         known_with(concealed),
         tx_with(lambda tx: replace(tx, outputs=(*tx.outputs, replace(tx.outputs[0], script=b"")))),
     ]:
-        mutated = made(consignment("A"))
+        mutated = made(consignment(name))
         validate(mutated, witnesses_of(mutated), chain_net=REGTEST)
 
 
