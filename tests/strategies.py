@@ -56,7 +56,6 @@ from lightspeed.wire.fields import (
     Fixed,
     PrefixedBytes,
     Remainder,
-    TruncatedUInt,
     UInt,
 )
 from lightspeed.wire.messages import FeeRangeField
@@ -67,7 +66,7 @@ from lightspeed.wire.messages import FeeRangeField
 def wire_values(field: Any) -> st.SearchStrategy[Any]:
     """Values of one declared field of a message."""
     match field:
-        case UInt(size=size) | TruncatedUInt(max_size=size):
+        case UInt(size=size):
             return st.integers(0, (1 << (8 * size)) - 1)
         case Fixed(size=size):
             # hypothesis draws long binaries slowly: repeat a short one

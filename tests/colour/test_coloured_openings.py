@@ -79,7 +79,6 @@ def test_allocations_are_those_of_the_terms_each_once() -> None:
                 "push_msat",
                 "feerate_per_kw",
                 "anchors",
-                "extension_names",
                 "terms",
                 "holder",
                 "offered",

@@ -6,7 +6,6 @@ from lightspeed.payment import (
     Scheme,
     SealsPolicy,
     SealsTooValuable,
-    hashes_to_first_seal,
 )
 from payment_books import make_terms
 
@@ -29,8 +28,3 @@ def test_a_lock_and_the_whole_book_are_bounded_each():
 
 def test_other_schemes_are_not_bounded():
     POLICY.check(terms(scheme=Scheme.LADDER, locks=100, lock_amount=1_000))
-
-
-def test_every_guess_is_tried_against_all_seals():
-    assert hashes_to_first_seal(1) == 1 << 64
-    assert hashes_to_first_seal(65_536) == 1 << 48

@@ -193,7 +193,7 @@ def test_the_origin_learns_which_hop_failed_and_why(failed):
     secrets = derive_shared_secrets(SESSION_KEY, [key.public for key in NODE_KEYS])
     failure = Failure.incorrect_or_unknown_payment_details(htlc_msat=5_000, height=700)
     assert failure.name == "incorrect_or_unknown_payment_details"
-    assert failure.is_permanent
+    assert failure.code == FailureCode.INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS
     reason = seal_failure(failure, shared_secret=secrets[failed])
     for secret in reversed(secrets[:failed]):
         reason = wrap_error_onion(reason, shared_secret=secret)

@@ -17,16 +17,32 @@ from lightspeed.wire import (
     Message,
     Reader,
     Tlv,
-    TruncatedUInt,
     UInt,
     WireError,
     decode_tlv_stream,
     encode_tlv_stream,
+    encode_truncated_uint,
 )
 
 DOCUMENT = (
     Path(__file__).parents[1] / "vectors" / "bolt" / "bolt1-bigsize-tlv-extension.txt"
 ).read_text()
+
+
+@dataclass(frozen=True)
+class TruncatedUInt:
+    """An integer of at most `max_size` bytes without leading zeros, as the vectors have some."""
+
+    max_size: int
+
+    def check(self, value: int) -> None:
+        UInt(self.max_size).check(value)
+
+    def read(self, reader: Reader) -> int:
+        return reader.truncated_uint(self.max_size)
+
+    def write(self, value: int) -> bytes:
+        return encode_truncated_uint(value, self.max_size)
 
 
 class CurvePoint:

@@ -6,7 +6,6 @@ that, on that id: until then outputs have keys, not indices.
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from lightspeed.bitcoin import OutPoint, Tx, TxIn, TxOut
 from lightspeed.errors import LocalError
@@ -14,7 +13,6 @@ from lightspeed.rgb import Coloured, TokenInput
 
 __all__ = [
     "Anchor",
-    "Child",
     "Draft",
     "DuplicateOutput",
     "Extender",
@@ -140,29 +138,6 @@ class Frozen:
         """What a spend of this output has to move, if anything. Raises `UnknownOutput`."""
         vout = self.vout(key)
         return self.coloured.on_output(vout) if self.coloured else ()
-
-
-class Child(Protocol):
-    """A transaction that spends an output of a frozen commitment and needs both sides' keys."""
-
-    @property
-    def key(self) -> Hashable:
-        """Of the output that is spent."""
-        ...
-
-    @property
-    def tx(self) -> Tx:
-        """Unsigned."""
-        ...
-
-    @property
-    def prevouts(self) -> tuple[TxOut, ...]:
-        """One for each input of `tx`."""
-        ...
-
-    def verify(self, signature: bytes) -> None:
-        """Raises `BadSignature` unless the countersignatory made it for this child."""
-        ...
 
 
 def bip69_order(draft: Draft) -> Draft:

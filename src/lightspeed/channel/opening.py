@@ -88,7 +88,6 @@ class Opening:
     push_msat: Msat
     feerate_per_kw: int
     anchors: bool
-    extension_names: tuple[str, ...]
     terms: OpeningTerms
     holder: SideConfig
     offered: Mapping[int, bytes] = field(repr=False)
@@ -166,7 +165,6 @@ def propose(
         push_msat=push_msat,
         feerate_per_kw=feerate_per_kw,
         anchors=terms.anchors,
-        extension_names=tuple(extension.name for extension in extensions),
         terms=terms,
         holder=holder,
         offered=offered,
@@ -232,7 +230,6 @@ def accept(
         push_msat=message.push_msat,
         feerate_per_kw=message.feerate_per_kw,
         anchors=anchors,
-        extension_names=tuple(extension.name for extension in extensions),
         terms=terms,
         holder=holder,
         offered=offered,

@@ -78,7 +78,7 @@ def child_witness_weight(*, delay_blocks: int, depth: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LsfChild:
-    """One child of one book on one frozen commitment, unsigned. A `channel.graph.Child`."""
+    """One child of one book on one frozen commitment, unsigned."""
 
     key: LsfKey
     tx: Tx

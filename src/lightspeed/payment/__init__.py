@@ -51,9 +51,7 @@ from lightspeed.payment.price import Price, units_due
 from lightspeed.payment.receipt import Receipt
 from lightspeed.payment.record import UNTOUCHED, BookRecord, BookState, LockRecord, Part
 from lightspeed.payment.seals_policy import (
-    SEAL_BLINDING_BITS,
     SealsPolicy,
-    hashes_to_first_seal,
 )
 from lightspeed.payment.secret_book import SEED_SIZE, SecretBook
 from lightspeed.payment.terms import (
@@ -79,7 +77,6 @@ __all__ = [
     "MAX_LOCKS",
     "MAX_WINDOW",
     "SATS",
-    "SEAL_BLINDING_BITS",
     "SEED_SIZE",
     "UNTOUCHED",
     "Allocation",
@@ -129,7 +126,6 @@ __all__ = [
     "default_window",
     "final_elements",
     "final_units",
-    "hashes_to_first_seal",
     "lock_hash",
     "step",
     "units_due",

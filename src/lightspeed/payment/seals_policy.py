@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from lightspeed.payment.errors import SealsTooValuable
 from lightspeed.payment.terms import BookTerms, Scheme
 
-__all__ = ["SEAL_BLINDING_BITS", "SealsPolicy", "hashes_to_first_seal"]
-
-SEAL_BLINDING_BITS = 64
-
-
-def hashes_to_first_seal(locks: int) -> int:
-    """How many guesses it takes, on average, to open one of so many seals."""
-    return (1 << SEAL_BLINDING_BITS) // locks
+__all__ = ["SealsPolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ from lightspeed.wire.fields import (
     SatU64,
     Signature,
     Tlv,
-    TruncatedUInt,
     UInt,
 )
 from lightspeed.wire.messages import (
@@ -157,7 +156,6 @@ __all__ = [
     "Tlv",
     "Transport",
     "TransportError",
-    "TruncatedUInt",
     "UInt",
     "UnknownEvenMessage",
     "UnknownMessage",

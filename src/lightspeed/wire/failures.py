@@ -76,7 +76,3 @@ class Failure:
             return FailureCode(self.code).name.lower()
         except ValueError:
             return f"unknown failure {self.code:#06x}"
-
-    @property
-    def is_permanent(self) -> bool:
-        return bool(self.code & PERM)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 from lightspeed.units import Msat, Sat
 from lightspeed.wire.errors import EncodeError
 from lightspeed.wire.features import Features
-from lightspeed.wire.primitives import Reader, encode_truncated_uint, encode_uint
+from lightspeed.wire.primitives import Reader, encode_uint
 
 __all__ = [
     "U8",
@@ -32,7 +32,6 @@ __all__ = [
     "SatU64",
     "Signature",
     "Tlv",
-    "TruncatedUInt",
     "UInt",
 ]
 
@@ -68,22 +67,6 @@ class UInt:
 
     def write(self, value: int) -> bytes:
         return encode_uint(value, self.size)
-
-
-@dataclass(frozen=True, slots=True)
-class TruncatedUInt:
-    """Integer of at most `max_size` bytes without leading zeros; the last field of a TLV."""
-
-    max_size: int
-
-    def check(self, value: int) -> None:
-        _check_integer(value, self.max_size)
-
-    def read(self, reader: Reader) -> int:
-        return reader.truncated_uint(self.max_size)
-
-    def write(self, value: int) -> bytes:
-        return encode_truncated_uint(value, self.max_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from lightspeed.node.tower.errors import SealBroken
 from lightspeed.tagged import tagged_hash
 
-__all__ = ["HINT_SIZE", "NONCE_SIZE", "hint_of", "seal", "sealed_size", "unseal"]
+__all__ = ["HINT_SIZE", "NONCE_SIZE", "hint_of", "seal", "unseal"]
 
 HINT_SIZE = 16
 NONCE_SIZE = 12
@@ -30,12 +30,6 @@ _PADDED_TO = 128
 def hint_of(txid: bytes) -> bytes:
     """By which the tower finds what belongs to a transaction that it sees."""
     return tagged_hash("lightspeed/tower-hint", txid)[:HINT_SIZE]
-
-
-def sealed_size(plaintext_size: int) -> int:
-    """Of the blob, in bytes."""
-    padded = -(-(_SIZE_SIZE + plaintext_size) // _PADDED_TO) * _PADDED_TO
-    return 1 + NONCE_SIZE + padded + _TAG_SIZE
 
 
 def seal(plaintext: bytes, *, txid: bytes, part: int, nonce: bytes) -> bytes:
