@@ -19,6 +19,7 @@ from lightspeed.payment import (
     Scheme,
     SecretBook,
     StopReason,
+    UnknownBook,
 )
 from node_books import BookPair, book_pair
 from node_world import eventually
@@ -251,6 +252,42 @@ async def test_book_of_a_ledger_that_lost_units_waits_for_its_operator(pair: Boo
     await pair.payee.node.close_book(ids(secret))
     await pair.closed(secret)
     assert closed_books(pair.payer.channel) == {ids(secret): 10}
+
+
+async def test_after_a_restored_ledger_the_next_book_is_served(pair: BookPair) -> None:
+    secret = await pair.open_book()
+    await redeem(pair, secret, 1, 10)
+    await pair.copied()
+    await pair.ledger.declare_restored()
+    await pair.payee.node.close_book(ids(secret))
+    await pair.closed(secret)
+
+    second = await pair.open_book()
+
+    await redeem(pair, second, 1, 1)
+
+
+async def test_book_of_a_ledger_that_was_lost_is_not_served_again(pair: BookPair) -> None:
+    """In the new ledger every unit of it would look as if nobody had redeemed it."""
+    secret = await pair.open_book()
+    await redeem(pair, secret, 1, 3)
+    lightspeed = pair.payee.node.config.lightspeed
+    assert lightspeed is not None
+    path = lightspeed.ledger
+    assert path is not None
+    await pair.payee.stop()
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    await pair.payee.start()
+    await pair.payer.connect(pair.payee)
+
+    await eventually(lambda: pair.payee.node.alarms.texts)
+
+    assert "has to be closed" in pair.payee.node.alarms.texts[0]
+    with pytest.raises(UnknownBook):
+        await redeem(pair, secret, 1, 1)
+    second = await pair.open_book()
+    await redeem(pair, second, 1, 1)
 
 
 # --- the channel's end ------------------------------------------------------------------------

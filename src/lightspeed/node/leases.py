@@ -39,8 +39,6 @@ BOOK_LEASE_TABLE = "book_lease"
 """Key: book id."""
 LOCK_SECRET_TABLE = "lock_secret"
 """Key: book id, lock number (4 bytes, big endian)."""
-LEDGER_TABLE = "ledger"
-_GENERATION_KEY = b"generation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +46,8 @@ class _Lease(Document):
     """What the node remembers of a book, to see a ledger that went back in time."""
 
     book_id: str
+    generation: str = ""
+    """Of the ledger that has it, in hex; empty: none has it yet."""
     redeemed_units: int = 0
     fenced: bool = False
     closing: bool = False
@@ -146,25 +146,21 @@ class PayeeBooks:
     async def resume(self, driver: ChannelDriver) -> None:
         """At start: books that became usable but did not reach the ledger."""
         for book in self.books(driver):
-            if self._has_lease(book):
+            if self._has_lease(book) and not self._lease(book.book_id).generation:
                 await self.put_into_ledger(book)
 
     async def put_into_ledger(self, book: Book) -> None:
-        """Without a lease: the next good look at the chain gives it one."""
-        known = self._store.get(LEDGER_TABLE, _GENERATION_KEY)
+        """Once, and without a lease: the next good look at the chain gives it one."""
         try:
             generation = await self._ledger.generation()
-            if known is None:
-                self._store.apply((Put(LEDGER_TABLE, _GENERATION_KEY, generation),))
-            elif known != generation:
-                _log.critical("the ledger is another one", extra={"book": book.book_id.hex()})
-                return
-            await self._ledger.store_book(book)
-            _log.info("book opened", extra={"book": book.book_id.hex()})
-        except BookExists:
-            pass
+            with contextlib.suppress(BookExists):  # killed before the node's store knew of it
+                await self._ledger.store_book(book)
         except LedgerUnavailable as error:
             _log.error("a book is not in the ledger yet", extra=_details(book, error))
+            return
+        lease = self._lease(book.book_id)
+        self._store.apply((replace(lease, generation=generation.hex()).put,))
+        _log.info("book opened", extra={"book": book.book_id.hex()})
 
     # --- the lease ------------------------------------------------------------------------
     def lease_is_due(self, driver: ChannelDriver, now: float) -> bool:
@@ -183,24 +179,20 @@ class PayeeBooks:
 
     async def _extend(self, book: Book, answered_at: float) -> None:
         lease = self._lease(book.book_id)
-        generation = self._store.get(LEDGER_TABLE, _GENERATION_KEY)
-        if generation is None:
+        if not lease.generation:
             await self.put_into_ledger(book)
             return
         try:
             status = await self._ledger.extend_lease(
                 book.book_id,
                 open_until=answered_at + LEASE_SECONDS,
-                generation=generation,
+                generation=bytes.fromhex(lease.generation),
                 redeemed_at_least=lease.redeemed_units,
             )
             await self._copy(book, status)
-        except LedgerRolledBack as error:
+        except (LedgerRolledBack, UnknownBook) as error:
             _log.critical("the ledger is not what it was", extra=_details(book, error))
             await self.fence_book(book)
-            return
-        except UnknownBook:
-            await self.put_into_ledger(book)
             return
         except LedgerUnavailable as error:
             _log.error("a lease was not extended", extra=_details(book, error))
@@ -246,7 +238,7 @@ class PayeeBooks:
             _log.error("a book is not fenced yet", extra=_details(book, error))
             return False
         except UnknownBook:
-            # It never reached the ledger, and with this mark it never will.
+            # It never reached the ledger or was lost with it; with this mark it never comes back.
             self._keep(book, (), replace(self._lease(book.book_id), fenced=True))
             return True
         complete = [e for e in final.elements if e.unit == book.terms.chain_length]
@@ -272,7 +264,7 @@ class PayeeBooks:
         }
         try:
             final = await self._ledger.fence(book.book_id)
-        except UnknownBook:  # it never reached the ledger
+        except UnknownBook:  # it never reached the ledger, or was lost with it
             return tuple(sorted(copied.values()))
         return tuple(sorted(({e.lock: e for e in final.elements} | copied).values()))
 
