@@ -221,14 +221,20 @@ class Wallet:
         chain: Chain,
         minimum_depth: int = 0,
     ) -> Tx:
-        """`fund`, broadcast. Raises `InsufficientFunds`, `BroadcastRefused`, `ChainUnavailable`."""
+        """`fund`, broadcast. Raises `InsufficientFunds`, `BroadcastRefused`, `ChainUnavailable`.
+
+        The new output is reserved, too.
+        """
         tx = await self.fund(
             script, amount_sat, feerate_per_kw=feerate_per_kw, minimum_depth=minimum_depth
         )
+        made = [tx.outpoint([output.script for output in tx.outputs].index(script))]
+        self.reserve(made)  # before anybody can mine it
         try:
             await chain.broadcast(tx)
         except BroadcastRefused:
             self.release(tx)
+            self.release_coins(made)
             raise
         self.note_broadcast(tx)
         return tx

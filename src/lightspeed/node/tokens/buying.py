@@ -17,6 +17,7 @@ from lightspeed.bitcoin import (
     TxDigest,
     TxOut,
     output_type,
+    txid_from_hex,
     txid_hex,
 )
 from lightspeed.chain import Chain
@@ -87,6 +88,13 @@ class Buying:
         found = [Purchase.load(value) for _, value in self._store.scan(TOKEN_PURCHASE_TABLE)]
         return sorted(found, key=lambda each: (each.created_at, each.txid))
 
+    def _get(self, txid: bytes) -> Purchase:
+        """Raises `NotFound`."""
+        data = self._store.get(TOKEN_PURCHASE_TABLE, txid)
+        if data is None:
+            raise NotFound("no order with this transaction")
+        return Purchase.load(data)
+
     @property
     def busy(self) -> bool:
         """Is there an order that is not over?"""
@@ -128,8 +136,12 @@ class Buying:
                 created_at=int(self._clock()),
                 raw=tx.serialize().hex(),
             )
-            self._stash.take(parts.consignment, [token.opout for token, _ in parts.tokens])
-            self._stash.add(bundle, besides=[purchase.put])
+            try:
+                self._stash.take(parts.consignment, [token.opout for token, _ in parts.tokens])
+                self._stash.add(bundle, besides=[purchase.put])
+            except BaseException:
+                self._wallet.release(tx)
+                raise
         return Ordered(purchase=purchase, order=Order.of(offer.offer_id, tx, bundle))
 
     async def _check_offer(self, offer: Offer, parts: OfferParts) -> None:
@@ -218,11 +230,10 @@ class Buying:
 
         Raises `NotFound`, `NodeRefusal`, `BroadcastRefused`: then the seller was faster.
         """
-        data = self._store.get(TOKEN_PURCHASE_TABLE, txid)
-        if data is None:
-            raise NotFound("no order with this transaction")
-        purchase = Purchase.load(data)
-        if purchase.state != DealState.OPEN or await self._chain.transaction(txid) is not None:
+        published = await self._chain.transaction(txid) is not None
+        feerate = await self._chain.fee_rate(_CANCEL_TARGET_BLOCKS)
+        purchase = self._get(txid)
+        if purchase.state != DealState.OPEN or published:
             raise NodeRefusal("the order is over, or published already")
         own = self._wallet.own_inputs(purchase.tx)
         bare = [coin for coin in own if not self._stash.tokens_on(coin.outpoint)]
@@ -231,7 +242,7 @@ class Buying:
         tx = sweep_transaction(
             bare,
             destination_script=self._wallet.new_script(change=True),
-            feerate_per_kw=await self._chain.fee_rate(_CANCEL_TARGET_BLOCKS),
+            feerate_per_kw=feerate,
         )
         await self._chain.broadcast(tx)
         self._wallet.note_broadcast(tx)
@@ -244,7 +255,10 @@ class Buying:
         return ended
 
     async def _see(self, purchase: Purchase) -> None:
-        match await fate_of(purchase.tx, self._chain, safe_depth=self._safe_depth):
+        fate = await fate_of(purchase.tx, self._chain, safe_depth=self._safe_depth)
+        if self._get(txid_from_hex(purchase.txid)).state != DealState.OPEN:
+            return  # taken back meanwhile
+        match fate:
             case Fate.SETTLED:
                 self._over(purchase, DealState.DONE)
             case Fate.LOST:

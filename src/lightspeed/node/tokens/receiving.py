@@ -188,7 +188,7 @@ class Receiving:
         Anybody can send us a coin, and undo it with a block: tokens on it, or on what was made
         of it, would be lost.
 
-        It is reserved, or nothing would spend it yet; release it when it is kept apart.
+        It is reserved; release it when it is kept apart.
         """
         small = await self._wallet.small_coin(_SEAL_COIN_MAX_SAT, minimum_depth=self._minimum_depth)
         if small is not None:
@@ -322,25 +322,25 @@ class Receiving:
             record = await self._judge(record, posted.consignment)
         if record.txid is not None:
             await self._proxies.acknowledge(endpoint, recipient_id, good=True)
-            self._keep(replace(record, told=True))
+            self._keep(replace(self._records[recipient_id], told=True))
         else:
             await self._proxies.acknowledge(endpoint, recipient_id, good=False)
             _log.warning("a consignment was refused", extra={"reason": record.reason})
 
     async def _judge(self, record: IssuedInvoice, data: bytes) -> IssuedInvoice:
         """Taken in, or with the reason why not. Raises `HistoryTooYoung`."""
-        recipient_id = record.invoice.recipient_id
+        reason = "it pays another invoice"
         try:
             await self.accept(data)
         except HistoryTooYoung:
             raise
         except (RgbFormatError, UnknownSchema, InvalidConsignment, ConsignmentRefused) as error:
-            self._keep(replace(record, reason=str(error), refused=_digest(data)))
-        else:
-            if self._records[recipient_id].txid is None:
-                reason = "it pays another invoice"
-                self._keep(replace(record, reason=reason, refused=_digest(data)))
-        return self._records[recipient_id]
+            reason = str(error)
+        record = self._records[record.invoice.recipient_id]
+        if record.txid is None:  # not by a file that came meanwhile, either
+            record = replace(record, reason=reason, refused=_digest(data))
+            self._keep(record)
+        return record
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ back whatever else is on them by a transition that is valid.
 
 import asyncio
 import base64
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -104,7 +105,8 @@ class Selling:
         """End offers whose time is over."""
         for sale in self.all():
             if sale.state == DealState.OPEN and sale.terms.expires_at <= self._clock():
-                await self.withdraw(sale.terms.offer_id)
+                with contextlib.suppress(NodeRefusal):  # it ended while we waited for our turn
+                    await self.withdraw(sale.terms.offer_id)
 
     async def sell(
         self, contract_id: bytes, amount: int, *, price_sat: Sat, valid_seconds: int = 3_600

@@ -76,7 +76,7 @@ class Sending:
         self._safe_depth = safe_depth
         self._clock = clock
         self._in_hand: set[str] = set()
-        """Transfers that `send` has not posted yet."""
+        """Transfers that are being posted or published: nobody else touches them."""
 
     # --- what there is --------------------------------------------------------------------
 
@@ -222,6 +222,8 @@ class Sending:
         transfer = self.get(txid)
         if transfer.state != TransferState.WAITING:
             raise NodeRefusal(f"the transfer is {transfer.state}: only a waiting one is cancelled")
+        if transfer.txid in self._in_hand:
+            raise NodeRefusal("the transfer is being posted: try again when that is over")
         return self._fail(transfer, "cancelled by its owner")
 
     async def look(self) -> None:
@@ -270,9 +272,13 @@ class Sending:
     async def _publish(self, transfer: Transfer) -> Transfer:
         """First stored as published: after a crash it is published again."""
         transfer = transfer.now(TransferState.PUBLISHED)
-        self._store.apply([transfer.put])
-        await self._chain.broadcast(transfer.tx)
-        self._wallet.note_broadcast(transfer.tx)
+        self._in_hand.add(transfer.txid)
+        try:
+            self._store.apply([transfer.put])
+            await self._chain.broadcast(transfer.tx)
+            self._wallet.note_broadcast(transfer.tx)
+        finally:
+            self._in_hand.discard(transfer.txid)
         return transfer
 
     async def _see(self, transfer: Transfer) -> None:
