@@ -22,19 +22,15 @@ Answers are the views of `lightspeed.node.views`, lists of them where there are 
 about tokens is in `lightspeed.node.tokens.api`.
 """
 
-import asyncio
-import contextlib
 import hmac
 import logging
 import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -49,6 +45,7 @@ from lightspeed.node.config import not_configured
 from lightspeed.node.daemon import Node
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
+from lightspeed.node.serving import serving
 from lightspeed.node.tokens.api import TokenRoutes
 from lightspeed.node.views import AddressView, BookView
 from lightspeed.payment import BOOK_ID_SIZE, Scheme
@@ -58,8 +55,6 @@ __all__ = ["api_token", "create_app", "serving_api"]
 
 _log = logging.getLogger(__name__)
 
-_HOST = "127.0.0.1"
-_BACKLOG = 128
 _SCHEMES = {scheme.name.lower(): scheme for scheme in Scheme}
 _OF_THE_WALLET = {
     ("GET", "/v1/balance"),
@@ -84,37 +79,9 @@ def create_app(node: Node, *, token: str) -> Starlette:
     return Starlette(routes=_Api(node, token).routes())
 
 
-@asynccontextmanager
-async def serving_api(node: Node, *, token: str, port: int) -> AsyncIterator[str]:
+def serving_api(node: Node, *, token: str, port: int) -> AbstractAsyncContextManager[str]:
     """Serves on loopback while the context lasts; gives the URL (port 0: any)."""
-    # asyncio turns Nagle's delay off only where the socket names its protocol.
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST, port))
-        listener.listen(_BACKLOG)
-        server = _Server(
-            uvicorn.Config(
-                create_app(node, token=token),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
-        )
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"http://{_HOST}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
-
-
-class _Server(uvicorn.Server):
-    """Signals are the node's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
+    return serving(create_app(node, token=token), port=port)
 
 
 class _Api:

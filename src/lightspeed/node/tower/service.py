@@ -15,14 +15,12 @@ import binascii
 import contextlib
 import json
 import logging
-import socket
 import time
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -33,6 +31,7 @@ from lightspeed.errors import StoreError
 from lightspeed.node.bodies import hex_bytes
 from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.problems import BadRequest, problem_of
+from lightspeed.node.serving import serving
 from lightspeed.node.tower.errors import TooLarge, TowerRefusal
 from lightspeed.node.tower.guard import Guard
 from lightspeed.node.tower.limits import RateLimit
@@ -48,8 +47,6 @@ MAX_CHANGES = 4_096
 _MAX_PART_NUMBER = (1 << 32) - 1
 _REQUESTS_PER_SECOND, _REQUEST_BURST = 10.0, 100.0
 _BYTES_PER_SECOND, _BYTE_BURST = 1_000_000.0, 16_000_000.0
-_HOST = "127.0.0.1"
-_BACKLOG = 128
 _MEMBERS = {"hint", "part", "blob"}
 
 
@@ -208,34 +205,10 @@ def _problem(error: Exception) -> JSONResponse:
 @asynccontextmanager
 async def serving_tower(tower: Tower, *, port: int) -> AsyncIterator[str]:
     """Watches and serves on loopback while the context lasts; gives the URL (port 0: any)."""
-    async with AsyncExitStack() as parts:
-        listener = parts.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST, port))
-        listener.listen(_BACKLOG)
-        server = _Server(
-            uvicorn.Config(
-                tower.app(),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
-        )
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with serving(tower.app(), port=port) as url:
         watching = asyncio.create_task(tower.watch())
         try:
-            yield f"http://{_HOST}:{listener.getsockname()[1]}"
+            yield url
         finally:
             watching.cancel()
-            server.should_exit = True
-            await serving
             await asyncio.gather(watching, return_exceptions=True)
-
-
-class _Server(uvicorn.Server):
-    """Signals are the process's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
