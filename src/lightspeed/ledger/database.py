@@ -17,13 +17,12 @@ from lightspeed.ledger.errors import (
     LedgerRolledBack,
 )
 from lightspeed.ledger.interface import BookStatus, FinalState
-from lightspeed.ledger.schema import SCHEMA_VERSION, TABLES
+from lightspeed.ledger.schema import BOOK_COLUMNS, SCHEMA_VERSION, TABLES, book_row, read_book
 from lightspeed.payment import (
     UNTOUCHED,
     Book,
     BookRecord,
     BookState,
-    BookTerms,
     Credential,
     GarbageLock,
     LockElement,
@@ -167,16 +166,8 @@ class LedgerDatabase:
         with translated(), transaction(self._connection):
             try:
                 key = self._connection.execute(
-                    "INSERT INTO book (book_id, channel_id, terms, lock_hashes, anchors, seals)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        book.book_id,
-                        book.channel_id,
-                        book.terms.to_bytes(),
-                        book.lock_hashes,
-                        book.anchors,
-                        book.seals,
-                    ),
+                    f"INSERT INTO book (book_id, {BOOK_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                    (book.book_id, *book_row(book)),
                 ).lastrowid
             except sqlite3.IntegrityError as error:
                 raise BookExists(f"book {book.book_id.hex()} is in the ledger") from error
@@ -334,20 +325,12 @@ class LedgerDatabase:
         if found is not None:
             return found
         row = self._connection.execute(
-            "SELECT key, channel_id, terms, lock_hashes, anchors, seals FROM book"
-            " WHERE book_id = ?",
-            (book_id,),
+            f"SELECT key, {BOOK_COLUMNS} FROM book WHERE book_id = ?", (book_id,)
         ).fetchone()
         if row is None:
             raise UnknownBook(book_id)
-        key, channel_id, terms, lock_hashes, anchors, seals = row
-        book = Book(
-            channel_id=channel_id,
-            terms=BookTerms.from_bytes(terms),
-            lock_hashes=lock_hashes,
-            anchors=anchors,
-            seals=seals,
-        )
+        key, *columns = row
+        book = read_book(*columns)
         self._books[book_id] = key, book
         return key, book
 

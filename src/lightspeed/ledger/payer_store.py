@@ -15,12 +15,11 @@ from typing import NamedTuple, Self
 
 from lightspeed.ledger.connection import create_file, open_file, transaction, translated
 from lightspeed.ledger.errors import BookExists, BookInUse
+from lightspeed.ledger.schema import BOOK_COLUMNS, book_row, read_book
 from lightspeed.payment import (
     DEFAULT_MAX_COUNT,
     Allocator,
-    Book,
     BookStopped,
-    BookTerms,
     SecretBook,
     StopReason,
     UnknownBook,
@@ -93,15 +92,7 @@ class PayerStore:
             try:
                 self._connection.execute(
                     "INSERT INTO secret_book VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        book.book_id,
-                        book.channel_id,
-                        book.terms.to_bytes(),
-                        book.lock_hashes,
-                        book.anchors,
-                        book.seals,
-                        secret_book.seed,
-                    ),
+                    (book.book_id, *book_row(book), secret_book.seed),
                 )
             except sqlite3.IntegrityError as error:
                 raise BookExists(f"book {book.book_id.hex()} is in the store") from error
@@ -119,21 +110,12 @@ class PayerStore:
         """A stored book with its seed; raises UnknownBook."""
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT channel_id, terms, lock_hashes, anchors, seals, seed FROM secret_book"
-                " WHERE book_id = ?",
-                (book_id,),
+                f"SELECT seed, {BOOK_COLUMNS} FROM secret_book WHERE book_id = ?", (book_id,)
             ).fetchone()
         if row is None:
             raise UnknownBook(book_id)
-        channel_id, terms, lock_hashes, anchors, seals, seed = row
-        book = Book(
-            channel_id=channel_id,
-            terms=BookTerms.from_bytes(terms),
-            lock_hashes=lock_hashes,
-            anchors=anchors,
-            seals=seals,
-        )
-        return SecretBook(book=book, seed=seed)
+        seed, *columns = row
+        return SecretBook(book=read_book(*columns), seed=seed)
 
     def take_over(
         self,
