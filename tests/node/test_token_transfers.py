@@ -329,6 +329,24 @@ async def test_coin_of_a_seal_is_not_taken_by_a_payment_meanwhile(
     assert coin not in bob.wallet.reserved()
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://a/b",
+        "rpc://",
+        "rpc:///b",
+        "rpc://[a",
+        "rpc://a b",
+        "rpc://a:x",
+        "rpc://a:65536",
+        "a",
+    ],
+)
+async def test_invoice_names_no_endpoint_that_cannot_be_one(bob: TokenParty, endpoint: str) -> None:
+    with pytest.raises(InvoiceError, match="rpc://host:port/path"):
+        await bob.tokens.receiving.invoice(endpoints=(endpoint,))
+
+
 async def test_dead_endpoint_sends_nothing(
     world: TokenWorld, alice: TokenParty, bob: TokenParty, contract_id: bytes, proxy: RgbProxy
 ) -> None:

@@ -10,6 +10,7 @@ import binascii
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -29,7 +30,12 @@ _NOT_FOUND = -400
 
 def is_endpoint(text: str) -> bool:
     """`rpc://host:port/path`, or `rpcs://` for TLS."""
-    return any(text.startswith(scheme) and len(text) > len(scheme) for scheme in _SCHEMES)
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is none
+        return False
+    return named and f"{parts.scheme}://" in _SCHEMES and text.isprintable() and " " not in text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +113,7 @@ class ProxyClient(HttpClient):
             raise ProxyUnavailable(f"{endpoint} is no proxy: it does not answer as one") from None
         if code == _NOT_FOUND:
             return None
-        raise ProxyUnavailable(f"{endpoint} refuses: {said[:200]}")
+        raise ProxyUnavailable(f"{endpoint} refuses: {said[:200]!r}")
 
 
 def _url(endpoint: str) -> str:
