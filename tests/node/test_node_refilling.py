@@ -5,11 +5,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lightspeed.lsf import closed_books, usable_books
-from lightspeed.node.refilling import REFILL_TABLE, Refilling
+import pytest
+
+from lightspeed.chain import ChainUnavailable
+from lightspeed.channel import Link, Phase
+from lightspeed.lsf import Party, closed_books, usable_books
+from lightspeed.node.books import BookRequest
+from lightspeed.node.driver import ChannelDriver
+from lightspeed.node.refilling import REFILL_TABLE, Refilling, RefillPolicy
 from lightspeed.payment import Allocator, Receipt, SecretBook, StopReason
+from lightspeed.units import Sat
 from node_books import BookPair, book_pair
-from node_world import eventually
+from node_world import RunningNode, eventually
 
 BOOK_SAT = 50_000
 
@@ -91,6 +98,62 @@ async def test_budget_of_a_day_is_kept_over_restarts(tmp_path: Path) -> None:
         await eventually(lambda: books(pair) == 3)
         await eventually(lambda: not pair.payer.node.alarms.texts)
         assert pair.payer.node._store.count(REFILL_TABLE) == 1
+
+
+async def another_channel(pair: BookPair) -> ChannelDriver:
+    """Usable; the payer's."""
+    await pair.payer.fund_wallet()
+    driver = await pair.payer.node.open_channel(
+        pair.payee.node_id, funding_sat=Sat(1_000_000), push_sat=Sat(20_000), party=Party.PAYER
+    )
+    channel_id = driver.channel.channel_id
+
+    def usable(running: RunningNode) -> bool:
+        state = running.node.driver(channel_id).channel.state
+        return state.phase is Phase.NORMAL and state.session.link is Link.UP
+
+    pair.world.mine(2)
+    await eventually(lambda: usable(pair.payer) and usable(pair.payee))
+    return driver
+
+
+async def test_budget_of_a_day_is_for_all_channels_together(tmp_path: Path) -> None:
+    """They are looked at one right after the other, and all of them need a book."""
+    async with refilled_pair(tmp_path, below_units=0) as (pair, refilling):
+        first, _ = await open_used(pair, 40)
+        node, other = pair.payer.node, await another_channel(pair)
+        assert node.payer_books is not None
+        book = await node.payer_books.open(other, BookRequest.like(first.book.terms))
+        second = await pair.leased(book)
+        await use(pair, second, pair.payer_store.take_over(second), 40)
+        refilling._policy = RefillPolicy(below_units=20, budget_sat_per_day=Sat(BOOK_SAT))
+
+        await node.watch.look()
+        await eventually(lambda: node.alarms.texts and not refilling._opening)
+        assert sum(len(usable_books(driver.channel)) for driver in node.drivers.values()) == 3
+        assert node._store.count(REFILL_TABLE) == 1
+
+
+async def test_chain_that_does_not_answer_costs_none_of_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with refilled_pair(tmp_path) as (pair, refilling):
+        node = pair.payer.node
+
+        async def away(_: int) -> None:
+            raise ChainUnavailable("no answer")
+
+        secret, allocator = await open_used(pair, 20)
+        monkeypatch.setattr(node.chain, "fee_rate", away)
+        await use(pair, secret, allocator, 20)
+        await eventually(lambda: node.alarms.texts)
+        assert "refill" in node.alarms.texts[0]
+        assert "no answer" in node.alarms.texts[0]
+        await looked(pair)
+        await eventually(lambda: not (refilling._opening or node._store.count(REFILL_TABLE)))
+
+        monkeypatch.undo()
+        await eventually(lambda: books(pair) == 2)
 
 
 async def test_nothing_is_opened_for_a_payee_that_cheats(tmp_path: Path) -> None:

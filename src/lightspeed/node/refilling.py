@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
+from lightspeed.chain import ChainUnavailable
 from lightspeed.channel import ChannelRefusal, Link, Phase
 from lightspeed.ledger import LedgerUnavailable, PayerStore
 from lightspeed.lsf import Party, usable_books
@@ -23,7 +24,8 @@ __all__ = ["RefillPolicy", "Refilling"]
 _log = logging.getLogger(__name__)
 
 REFILL_TABLE = "refill"
-"""What the budget counts. Key: when it was opened, in microseconds (8 bytes, big endian)."""
+"""What the budget counts. Key: when it was opened, in microseconds (8 bytes, big endian), and the
+channel id."""
 
 _DAY_SECONDS = 86_400.0
 _RETRY_SECONDS = 600.0
@@ -110,7 +112,7 @@ class Refilling:
                 "day",
             )
             return
-        task = asyncio.create_task(self._open(driver, terms))
+        task = asyncio.create_task(self._open(driver, terms, self._count(driver, terms)))
         self._opening[channel_id] = task
         task.add_done_callback(lambda _: self._opening.pop(channel_id, None))
 
@@ -154,13 +156,20 @@ class Refilling:
         return left < few and stopped in (None, StopReason.REQUESTED)
 
     # --- opening --------------------------------------------------------------------------
-    async def _open(self, driver: ChannelDriver, terms: BookTerms) -> None:
-        """Counted before it is proposed, so that a crash cannot exceed the budget."""
-        channel_id, now = driver.channel.channel_id, self._clock()
-        key = int(now * 1_000_000).to_bytes(8, "big")
+    def _count(self, driver: ChannelDriver, terms: BookTerms) -> bytes:
+        """Under this key, and at once: another channel may be next, or a crash."""
+        now = self._clock()
+        key = int(now * 1_000_000).to_bytes(8, "big") + driver.channel.channel_id
         self._store.put(REFILL_TABLE, key, _Refill.of(terms, at=now).dump())
+        return key
+
+    async def _open(self, driver: ChannelDriver, terms: BookTerms, counted: bytes) -> None:
+        channel_id = driver.channel.channel_id
         try:
             book = await self._books.open(driver, BookRequest.like(terms))
+        except ChainUnavailable as error:
+            self._store.put(REFILL_TABLE, counted, None)  # nothing was proposed
+            self._alarms.report(_alarm(channel_id), f"{_alarm(channel_id)}: {error}")
         except (ChannelRefusal, NodeRefusal, OpeningRefused, LedgerUnavailable) as error:
             self._not_before[channel_id] = self._clock() + _RETRY_SECONDS
             self._alarms.report(_alarm(channel_id), f"{_alarm(channel_id)}: {error}")
