@@ -307,7 +307,7 @@ def test_other_prices_are_refused(text: str) -> None:
 def test_a_price_in_tokens_names_their_contract() -> None:
     assert parse_price(f"7 {CONTRACT}") == Price(7, bytes(range(32)))
     for wrong in (f"7.5 {CONTRACT}", f"-7 {CONTRACT}", CONTRACT, "7 rgb:", f"7 {CONTRACT[:-1]}"):
-        with pytest.raises(PriceError):
+        with pytest.raises(PriceError, match="rgb:"):
             parse_price(wrong)
 
 

@@ -32,7 +32,7 @@ class Budget:
     def __post_init__(self) -> None:
         assets = {price.asset for price in self._prices()}
         if len(assets) != 1:
-            raise ValueError("the limits of one budget are in one asset")
+            raise ValueError("a budget's per_call, per_hour and per_day are in one asset: say each")
         object.__setattr__(self, "asset", assets.pop())
 
     def amounts(self) -> tuple[int, int, int]:

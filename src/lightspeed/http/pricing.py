@@ -92,7 +92,7 @@ def parse_price(text: str) -> Price:
         return _token_price(int(tokens[1]), tokens[2])
     match = _AMOUNT.fullmatch(text.strip().lower())
     if match is None or match[3] not in _UNITS:
-        raise PriceError(f'{text!r} is not a price such as "10 sat"')
+        raise PriceError(f'{text!r} is not a price such as "10 sat", or "10 rgb:..." for tokens')
     whole, fraction, unit = match[1], match[2] or "", match[3]
     amount, rest = divmod(int(whole + fraction) * _UNITS[unit], 10 ** len(fraction))
     if rest:
