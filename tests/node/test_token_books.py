@@ -1,18 +1,23 @@
 """Books in tokens between whole nodes: opened, paid from, settled, closed, and refused."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lightspeed.channel import Phase
-from lightspeed.lsf import usable_books
+from lightspeed.channel import Link, Phase
+from lightspeed.colour import ColourTerms
+from lightspeed.lsf import Party, usable_books
 from lightspeed.node import reports
+from lightspeed.node.books import BookRequest
+from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import NodeRefusal, OpeningRefused
 from lightspeed.payment import GarbageLock, Receipt, Scheme, SecretBook
+from lightspeed.units import Sat
 from node_books import book_pair
-from node_tokens import TokenBooks, token_books
-from node_world import eventually
+from node_tokens import SUPPLY, TokenBooks, settled, token_books
+from node_world import ORIGIN, RunningNode, eventually
 from payment_books import with_garbage
 
 TOKENS = [Scheme.SEALS, Scheme.LADDER]
@@ -139,6 +144,69 @@ async def test_limit_of_seals_is_for_all_books_of_a_payee_together(tmp_path: Pat
         with pytest.raises(NodeRefusal, match="max_seals_book_tokens"):
             await pair.open_book()
         await pair.open_book(scheme=Scheme.LADDER)
+
+
+async def test_limit_of_seals_is_for_books_that_are_being_opened_too(tmp_path: Path) -> None:
+    """In two channels at once; and a payee may answer as late as it likes."""
+    async with token_books(tmp_path, payer={"max_seals_book_tokens": 60}) as pair:
+        first, second = pair.payer.driver, await another_channel(pair)
+        books, request = pair.payer.node.payer_books, seals_of_50_tokens()
+        assert books is not None
+        outcomes = await asyncio.gather(
+            *(books.open(driver, request) for driver in (first, second)), return_exceptions=True
+        )
+        (refusal,) = (each for each in outcomes if isinstance(each, Exception))
+        assert isinstance(refusal, NodeRefusal)
+        assert "max_seals_book_tokens" in str(refusal)
+        opened = [each for driver in (first, second) for each in usable_books(driver.channel)]
+        assert opened == [each for each in outcomes if each is not refusal]
+
+
+async def test_limit_of_seals_counts_books_that_the_payee_has_not_answered_for(
+    tmp_path: Path,
+) -> None:
+    async with token_books(tmp_path, payer={"max_seals_book_tokens": 60}) as pair:
+        first, second = pair.payer.driver, await another_channel(pair)
+        books, request = pair.payer.node.payer_books, seals_of_50_tokens()
+        assert books is not None
+        await pair.payee.stop()
+        with pytest.raises(OpeningRefused, match="does not answer"):
+            await books.open(first, request, timeout_seconds=0)
+        with pytest.raises(NodeRefusal, match="max_seals_book_tokens"):
+            await books.open(second, request, timeout_seconds=0)
+
+
+def seals_of_50_tokens() -> BookRequest:
+    return BookRequest(
+        locks=5,
+        chain_length=10,
+        lock_tokens=10,
+        origins=(ORIGIN,),
+        scheme=Scheme.SEALS,
+        refund_delay_blocks=20,
+    )
+
+
+async def another_channel(pair: TokenBooks) -> ChannelDriver:
+    """With 100,000 tokens; the payer's."""
+    tokens = ColourTerms(contract_id=pair.contract_id, tokens=100_000, pushed=0)
+    await settled(pair.payer, pair.contract_id, SUPPLY - 100_000)
+    driver = await pair.payer.node.open_channel(
+        pair.payee.node_id,
+        funding_sat=Sat(1_000_000),
+        push_sat=Sat(100_000),
+        party=Party.PAYER,
+        tokens=tokens,
+    )
+    channel_id = driver.channel.channel_id
+
+    def usable(running: RunningNode) -> bool:
+        state = running.node.driver(channel_id).channel.state
+        return state.phase is Phase.NORMAL and state.session.link is Link.UP
+
+    pair.world.mine(2)
+    await eventually(lambda: usable(pair.payer) and usable(pair.payee))
+    return driver
 
 
 async def test_payee_bounds_what_it_may_lose_of_tokens(tmp_path: Path) -> None:

@@ -90,11 +90,23 @@ class BookRequest:
 
 def agreed_books(channel: Channel) -> tuple[Book, ...]:
     """All that are or were usable, in the order in which they were accepted; either party's."""
-    state = channel.state.extension_states[LightspeedFunding.name]
-    assert isinstance(state, LsfState)
     usable = {book.book_id for book in usable_books(channel)}
     known = usable | closed_books(channel).keys()
-    return tuple(found.book for book_id, found in state.books.items() if book_id in known)
+    books = _lsf_state(channel).books
+    return tuple(found.book for book_id, found in books.items() if book_id in known)
+
+
+def _promised_books(channel: Channel) -> list[Book]:
+    """Usable, or may still become so."""
+    state = _lsf_state(channel)
+    promised = [found.book for found in state.live_books]
+    return promised if state.proposed is None else [*promised, state.proposed]
+
+
+def _lsf_state(channel: Channel) -> LsfState:
+    state = channel.state.extension_states[LightspeedFunding.name]
+    assert isinstance(state, LsfState)
+    return state
 
 
 class PayerBooks:
@@ -147,6 +159,7 @@ class PayerBooks:
             forgotten = accepted_books(channel)
             if any(other.book_id in self._waiting for other in forgotten):
                 raise NodeRefusal("another book is being opened")
+            self._check_seals(driver, terms)  # again: books of other channels may be under way
             proposal = _lightspeed(channel).propose_book(book)
             return channel.extend(LightspeedFunding.name, proposal)
 
@@ -166,17 +179,22 @@ class PayerBooks:
             del self._waiting[book.book_id]
 
     def _check_seals(self, driver: ChannelDriver, terms: BookTerms) -> None:
-        """Raises `NodeRefusal`. Each hash that a payee tries is tried on all of its seals."""
+        """Raises `NodeRefusal`. Each hash that a payee tries is tried on all of its seals.
+
+        Those that it may still accept count, but for what a new proposal makes the channel forget.
+        """
         if terms.scheme is not Scheme.SEALS:
             return
+        forgotten = accepted_books(driver.channel)
         others = [
             book.terms.locks * book.terms.lock_amount
             for other in self._drivers.values()
             if other.record.node_id == driver.record.node_id
             and other.record.party is Party.PAYER
             and not other.record.over
-            for book in usable_books(other.channel)
+            for book in _promised_books(other.channel)
             if (book.terms.scheme, book.terms.asset) == (terms.scheme, terms.asset)
+            and book not in forgotten
         ]
         policy = self._seals_policy
         left = replace(policy, max_book_amount=max(policy.max_book_amount - sum(others), 0))
