@@ -182,9 +182,9 @@ class Thief:
         return found
 
     # --- pinning --------------------------------------------------------------------------
-    def pin(self) -> int:
-        """A low child on every P2A in the mempool that nobody spends yet; how many."""
-        pinned = 0
+    def pin(self) -> list[Tx]:
+        """A low child on every P2A in the mempool that nobody spends yet."""
+        pins = []
         for entry in list(self.machine.regtest.mempool):
             for vout, output in enumerate(entry.tx.outputs):
                 outpoint = entry.tx.outpoint(vout)
@@ -198,9 +198,10 @@ class Thief:
                     sign=lambda digest, index: (),
                 )
                 with contextlib.suppress(SweepTooSmall, InsufficientFunds, BroadcastRefused):
-                    self.machine.regtest.broadcast(self._pin(p2a, version=entry.tx.version))
-                    pinned += 1
-        return pinned
+                    pin = self._pin(p2a, version=entry.tx.version)
+                    self.machine.regtest.broadcast(pin)
+                    pins.append(pin)
+        return pins
 
     def _pin(self, p2a: Spend, *, version: int) -> Tx:
         purse = self.machine.purse
