@@ -203,3 +203,27 @@ async def test_missing_reserve_for_fees_is_told(tmp_path: Path) -> None:
         assert alice.node.wallet.reserved() == reserved
         await bob.fund_wallet(50_000)
         await eventually(lambda: not problems(bob))
+
+
+async def test_reserve_for_fees_outlives_two_openings_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone leaves enough of it."""
+    async with node_world(tmp_path) as world:
+        alice = await world.start("alice", bump_reserve_sat=50_000)
+        bob = await world.start("bob")
+        await world.open_channel(alice, bob)
+        node = alice.node
+        await eventually(lambda: node.watch._seen == world.regtest.tip)
+        fee_rate = node.chain.fee_rate
+
+        async def fee_rate_late(target_blocks: int) -> FeeRate:
+            monkeypatch.undo()
+            await node.open_channel(bob.node_id, funding_sat=Sat(8_000_000), party=None)
+            return await fee_rate(target_blocks)
+
+        monkeypatch.setattr(node.chain, "fee_rate", fee_rate_late)
+        with pytest.raises(InsufficientFunds):
+            await node.open_channel(bob.node_id, funding_sat=Sat(900_000), party=None)
+        assert node.wallet.spendable_sat() >= 100_000
+        assert len(node.drivers) == 2

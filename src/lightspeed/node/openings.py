@@ -131,6 +131,7 @@ class Openings:
         self._claim_feerate = claim_feerate
         self._reserve_sat = reserve_sat
         self._pending: dict[_Key, PendingOpening] = {}
+        self._one_funding = asyncio.Lock()
 
     # --- the funder -----------------------------------------------------------------------
     async def open(
@@ -226,11 +227,13 @@ class Openings:
     ) -> Tx:
         """Signed; with tokens in it, their history has to come before funding_created."""
         pending.opening = acceptance.opening
-        if not pending.record.coloured:
-            return await self._wallet.fund(
-                acceptance.funding_script, acceptance.amount_sat, feerate_per_kw=feerate
-            )
-        brought = await self._tokens.fund(acceptance, feerate_per_kw=feerate)
+        async with self._one_funding:
+            self._check_reserve(acceptance.amount_sat)  # other openings have gone on meanwhile
+            if not pending.record.coloured:
+                return await self._wallet.fund(
+                    acceptance.funding_script, acceptance.amount_sat, feerate_per_kw=feerate
+                )
+            brought = await self._tokens.fund(acceptance, feerate_per_kw=feerate)
         pending.opening, pending.proof = brought.opening, brought.consignment
         return brought.tx
 
