@@ -62,6 +62,9 @@ def test_token_from_issue_to_another_wallet(
     assert "for an invoice" in run("token", "accept", "-d", issuer, proof, status=1)
     accepted = ask("token", "accept", "-d", buyer, proof)
     assert (accepted["contract"], accepted["amount"]) == (contract, 400)
+    again = tmp_path / "again"
+    assert ask("token", "proof", "-d", issuer, sent["txid"][:12], again)["contract"] == contract
+    assert ask("token", "accept", "-d", buyer, again)["amount"] == 400
     (shown,) = ask("token", "receive", "-d", buyer)
     assert (shown["state"], shown["received"]) == ("received", 400)
     assert "received" in run("token", "receive", "-d", buyer)

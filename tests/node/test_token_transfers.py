@@ -365,6 +365,24 @@ async def test_dead_endpoint_sends_nothing(
     )
 
 
+@pytest.mark.parametrize("blinded", [True, False])
+async def test_consignment_that_was_lost_is_made_again(
+    world: TokenWorld, alice: TokenParty, bob: TokenParty, contract_id: bytes, *, blinded: bool
+) -> None:
+    """The file may never have been written: the node was killed, or the disk was full."""
+    invoice = await bob.tokens.receiving.invoice(blinded=blinded)
+    await world.mine()
+    sent = await _send(alice, invoice.text, contract_id=contract_id, amount=300)
+    await world.mine(2)
+    alice.reopen()
+    again = alice.tokens.sending.consignment(txid_from_hex(sent.transfer.txid))
+    assert (await bob.tokens.receiving.accept(again)).amount == 300
+    await world.mine()
+    assert await _balances(contract_id, alice, bob) == [700, 300]
+    with pytest.raises(NotFound):
+        alice.tokens.sending.consignment(bytes(32))
+
+
 async def test_invoice_is_paid_once_and_as_it_asks(
     alice: TokenParty, bob: TokenParty, contract_id: bytes, world: TokenWorld
 ) -> None:

@@ -16,6 +16,7 @@ from lightspeed.cli.output import JsonFlag, fields, sats, show_json, table
 if TYPE_CHECKING:
     from lightspeed.node import NodeClient
     from lightspeed.node.token_views import (
+        ConsignmentView,
         ReceivedView,
         SentView,
         TokenInvoiceView,
@@ -241,19 +242,12 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a contract to a file, for others to learn of it."""
-    from lightspeed.node.token_views import ConsignmentView
 
-    async def exported(node: "NodeClient") -> ConsignmentView:
+    async def exported(node: "NodeClient") -> "ConsignmentView":
         return await node.tokens.export(await full_contract(node, contract), holdings=holdings)
 
     check_writable(file)
-    found = ask(data_dir, exported)
-    data = base64.b64decode(found.consignment)
-    file.write_bytes(data)
-    if as_json:
-        show_json({"contract": found.contract, "file": str(file), "bytes": len(data)})
-    else:
-        fields([("contract", found.contract), ("file", f"{file}, {sats(len(data))} bytes")])
+    _write(ask(data_dir, exported), file, as_json=as_json)
 
 
 @app.command()
@@ -281,6 +275,27 @@ def history(data_dir: DataDir, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
+def proof(
+    data_dir: DataDir,
+    txid: Annotated[str, typer.Argument(metavar="TXID", help="Or its first characters.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Write once more what the payee of a transfer needs: its tokens are lost without it.
+
+    For a file that did not arrive, or a proxy that kept it. Take it with: lightspeed token accept.
+    """
+
+    async def proved(node: "NodeClient") -> "ConsignmentView":
+        ids = [view.txid for view in await node.tokens.transfers()]
+        found = full_id(txid, ids, what="transfer", see="lightspeed token history")
+        return await node.tokens.proof(found)
+
+    check_writable(file)
+    _write(ask(data_dir, proved), file, as_json=as_json)
+
+
+@app.command()
 def cancel(
     data_dir: DataDir,
     txid: Annotated[str, typer.Argument(metavar="TXID", help="Or its first characters.")],
@@ -302,6 +317,15 @@ def cancel(
 
 for command in (deals.sell, deals.buy, deals.complete, deals.deals, deals.withdraw):
     app.command()(command)
+
+
+def _write(found: "ConsignmentView", file: Path, *, as_json: bool) -> None:
+    data = base64.b64decode(found.consignment)
+    file.write_bytes(data)
+    if as_json:
+        show_json({"contract": found.contract, "file": str(file), "bytes": len(data)})
+    else:
+        fields([("contract", found.contract), ("file", f"{file}, {sats(len(data))} bytes")])
 
 
 def _show_transfer(found: "TransferView") -> None:

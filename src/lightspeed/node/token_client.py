@@ -109,6 +109,12 @@ class TokenCalls:
         """A transfer that waits for its payee."""
         return await self._client.ask_one(TransferView, "POST", f"tokens/transfers/{txid}/cancel")
 
+    async def proof(self, txid: str) -> ConsignmentView:
+        """What the payee of a transfer needs, once more."""
+        return await self._client.ask_one(
+            ConsignmentView, "GET", f"tokens/transfers/{txid}/consignment"
+        )
+
     async def look(self) -> list[TokenInvoiceView]:
         """Ask the endpoints of open invoices and transfers now; the invoices after that."""
         return await self._client.ask_many(TokenInvoiceView, "tokens/news")

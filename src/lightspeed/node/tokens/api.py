@@ -5,6 +5,7 @@
     GET  /v1/tokens/news          the invoices, after their endpoints were asked
     GET  /v1/tokens/transfers     POST {invoice, contract?, amount?, at_once?, patience_seconds?}
     POST /v1/tokens/transfers/{txid}/cancel
+    GET  /v1/tokens/transfers/{txid}/consignment  what its payee needs, once more
     POST /v1/tokens/consignments  {consignment, any_coin?}
     POST /v1/tokens/export        {contract, holdings?}
     GET  /v1/tokens/offers        POST {contract, amount, price_sat, valid_seconds?}: sell
@@ -75,6 +76,7 @@ class TokenRoutes:
             ("GET", "/v1/tokens/transfers"): self.transfers,
             ("POST", "/v1/tokens/transfers"): self.send,
             ("POST", "/v1/tokens/transfers/{id}/cancel"): self.cancel,
+            ("GET", "/v1/tokens/transfers/{id}/consignment"): self.proof,
             ("POST", "/v1/tokens/consignments"): self.accept,
             ("POST", "/v1/tokens/export"): self.export,
             ("GET", "/v1/tokens/offers"): self.offers,
@@ -146,6 +148,11 @@ class TokenRoutes:
         await Body.read(request, ())
         txid = hex_bytes(request.path_params["id"], 32)[::-1]
         return _transfer(await self._tokens.sending.cancel(txid))
+
+    async def proof(self, request: Request) -> Any:
+        sending, txid = self._tokens.sending, hex_bytes(request.path_params["id"], 32)[::-1]
+        data = sending.consignment(txid)
+        return ConsignmentView(contract=sending.get(txid).contract, consignment=_base64(data))
 
     async def accept(self, request: Request) -> Any:
         body = await Body.read(request, {"consignment", "any_coin"}, max_size=_MAX_BODY_SIZE)

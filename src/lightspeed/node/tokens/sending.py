@@ -6,7 +6,7 @@ Until it is published nothing has happened, and the transfer can be cancelled.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -26,9 +26,11 @@ from lightspeed.rgb import (
     GraphSeal,
     Opout,
     RgbError,
+    SecretSeal,
     TokenInvoice,
     WitnessOutput,
     contract_id_text,
+    secret_seal_text,
 )
 
 __all__ = ["Sending", "Sent"]
@@ -39,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _FEE_TARGET_BLOCKS = 6
 _ACK_POLL_SECONDS = 0.5
+_PAYEE = 0  # of what the transition assigns
 _OPEN = (TransferState.WAITING, TransferState.PUBLISHED)
 
 
@@ -96,6 +99,23 @@ class Sending:
     def busy(self) -> bool:
         """Is there a transfer that is not over?"""
         return any(transfer.state in _OPEN for transfer in self.all())
+
+    def consignment(self, txid: bytes) -> bytes:
+        """The file for the payee of an invoice once more, whatever became of the first one.
+
+        Raises `NotFound`, and `NodeRefusal` where no invoice was paid.
+        """
+        transfer = self.get(txid)
+        if transfer.recipient_id is None or transfer.state == TransferState.FAILED:
+            raise NodeRefusal("no invoice was paid in this transaction")
+        ((opid, transition),) = self._stash.history(transfer.contract_id).bundles[txid].bundle.known
+        seal = transition.assignments.of_type(ASSET_OWNER)[_PAYEE].secret_seal
+        named = [seal] if transfer.recipient_id.endswith(secret_seal_text(seal)) else []
+        return self._proof(transfer.contract_id, opid, named=named)
+
+    def _proof(self, contract_id: bytes, opid: bytes, *, named: Sequence[SecretSeal]) -> bytes:
+        opout = Opout(opid, ASSET_OWNER, _PAYEE)
+        return self._stash.consignment(contract_id, [opout], named=named).serialize(magic=True)
 
     # --- paying an invoice ----------------------------------------------------------------
 
@@ -181,9 +201,8 @@ class Sending:
         )
         self._in_hand.add(transfer.txid)
         self._stash.add(built.coloured.witness, besides=[transfer.put])
-        opout = Opout(built.coloured.opid, ASSET_OWNER, 0)
-        consignment = self._stash.consignment(contract_id, [opout], named=named)
-        return Sent(transfer=transfer, consignment=consignment.serialize(magic=True))
+        proof = self._proof(contract_id, built.coloured.opid, named=named)
+        return Sent(transfer=transfer, consignment=proof)
 
     async def _post(self, sent: Sent, invoice: TokenInvoice) -> Transfer:
         """To the first endpoint that takes it. Raises `ProxyUnavailable` when none does."""
