@@ -27,7 +27,7 @@ from lightspeed.payment import (
     SecretBook,
 )
 from lightspeed.units import Sat
-from lightspeed.wire import ChannelReestablish, CommitmentSigned, RevokeAndAck
+from lightspeed.wire import ChannelReestablish, RevokeAndAck, UpdateFulfillHtlc
 
 __all__ = ["SCENARIOS", "Scenario", "play"]
 
@@ -365,19 +365,24 @@ async def _say_close(
     world: World, secret: SecretBook, elements: tuple[LockElement, ...], *, first_lock: int = 1
 ) -> None:
     """The payee's thief closes a book as if it had been paid so much."""
-    world.provoked = True
     close = LsfClose(
         channel_id=secret.book.channel_id,
         book_id=secret.book.book_id,
         first_lock=first_lock,
         elements=elements,
     )
+    await _say_update(world, close)
+
+
+async def _say_update(world: World, update: LsfClose | LsfSettle) -> None:
+    """The payee's thief says it, and goes on to what would make it irrevocable."""
+    world.provoked = True
 
     def turn(channel: Channel) -> tuple[Effect, ...]:
-        return (*channel.propose(close), *channel.commit())
+        return (*channel.propose(update), *channel.commit())
 
     if not await world.act(world.payee, turn):
-        await world.say(close)  # its own node does not believe it either
+        await world.say(update)  # its own node does not believe it either
     await world.quiet()
 
 
@@ -514,9 +519,8 @@ async def replay_of_an_old_lsf_settle(world: World) -> None:
     await paid(world, secret, 4)
     await world.settle(secret.book.book_id)
     await world.quiet()
-    await world.say(heard[0])
-    await world.say(replace(heard[0], first_lock=5, last_lock=8))
-    await world.quiet()
+    await _say_update(world, heard[0])
+    await _say_update(world, replace(heard[0], first_lock=5, last_lock=8))
     await world.force_close(world.payer)
 
 
@@ -529,9 +533,11 @@ async def settle_of_locks_that_were_not_paid(world: World) -> None:
         book_id=secret.book.book_id,
         first_lock=1,
         last_lock=5,
-        secrets=tuple(sha256(bytes([lock])) for lock in range(5)),
+        secrets=tuple(
+            sha256(bytes([lock])) for lock in range(1 if world.scheme is Scheme.LADDER else 5)
+        ),
     )
-    await world.say(settle)
+    await _say_update(world, settle)
     await world.force_close(world.payer)
 
 
@@ -628,24 +634,24 @@ async def pinning_with_low_fee_children(world: World) -> None:
 
 @scenario(None)
 async def htlcs_in_flight_at_a_unilateral_close(world: World) -> None:
-    """Offered both ways; one was fulfilled a moment before."""
+    """Offered both ways; one is fulfilled, and who offered it has not heard of it."""
     await lived(world)
     await world.pay(world.payer, 50_000, delivered=False)
     await world.pay(world.payee, 60_000, delivered=False)
-    await world.talk(until=RevokeAndAck)
+    await world.talk(until=UpdateFulfillHtlc)
     await world.disconnect()
-    world.provoked = True
+    assert all(machine.channel.state.base.htlcs for machine in world.machines)
     await world.force_close(world.payer)
 
 
 @scenario(Party.PAYEE)
 async def fulfilled_htlcs_that_the_payee_claims_on_chain_only(world: World) -> None:
     """It never says update_fulfill_htlc, and shows the preimage when it claims."""
-    from lightspeed.wire import UpdateFulfillHtlc
-
     await lived(world)
     await world.pay(world.payer, 50_000, delivered=False)
-    await world.talk(without=(UpdateFulfillHtlc, CommitmentSigned))
+    await world.talk(until=UpdateFulfillHtlc)
+    await world.disconnect()
+    assert world.payee.channel.state.base.htlcs
     await thief_publishes(world, age=0)
     await world.mine()
 
