@@ -3,8 +3,10 @@
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +101,31 @@ async def test_payment_is_seen_spent_and_mined(
     regtest.mine()
     await wallet.sync()
     assert wallet.balance().confirmed_sat == 200_000 - fee
+
+
+async def test_scan_that_nobody_waited_for_is_not_taken_for_the_latest(
+    wallet: Wallet, regtest: Regtest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made before the last block."""
+    scan, scanned, go_on = wallet._scan, threading.Event(), threading.Event()
+
+    def answered_late(of: Any) -> Any:
+        found = scan(of)
+        scanned.set()
+        assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(wallet, "_scan", answered_late)
+    syncing = asyncio.create_task(wallet.sync())
+    await asyncio.to_thread(scanned.wait, 60)
+    syncing.cancel()
+    await asyncio.wait([syncing])
+    monkeypatch.undo()
+    go_on.set()
+
+    await _fill(wallet, regtest, 10_000)
+    assert wallet.balance().confirmed_sat == 10_000
+    assert wallet.synced_height == regtest.height
 
 
 async def test_reserved_coins_are_not_chosen_again(

@@ -6,6 +6,7 @@ a transaction of ours.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -138,15 +139,21 @@ class Wallet:
         """Learns from the server what was paid to us and spent; follows reorganisations."""
 
         async with self._one_at_a_time:
-            update = await self._scanned()
-            with _translated():
-                self._wallet.apply_update(update)
-                self._persist()
+            if self._scanning is not None:  # nobody waited for its end: it may be of an old tip
+                with contextlib.suppress(WalletUnavailable):
+                    await self._learn()
+            await self._learn()
             if self._kept.holds_lost_transactions:
                 empty = self._file.empty(self._kept)
                 update = await _in_thread(lambda: self._scan(empty))
                 with _translated():
                     self._kept = self._file.rebuilt(self._kept, update)
+
+    async def _learn(self) -> None:
+        update = await self._scanned()
+        with _translated():
+            self._wallet.apply_update(update)
+            self._persist()
 
     async def _scanned(self) -> bdk.Update:
         """The result of a scan; one that nobody waited for to the end is waited for again.
