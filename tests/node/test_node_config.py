@@ -57,6 +57,19 @@ def test_configuration_reads_back_as_written(tmp_path: Path) -> None:
         ('esplora_url = "http://x"\n[lightspeed]\nparties = ["thief"]', "'thief' is not one of"),
         ('esplora_url = "http://x"\n[lightspeed]\nladder = 1', "unknown setting"),
         (
+            'esplora_url = "http://x"\n[lightspeed]\nparties = []\norigins = ["https://x/"]',
+            "no origin such as",
+        ),
+        (
+            'esplora_url = "http://x"\n[lightspeed]\nparties = []\norigins = ["x.example"]',
+            "no origin such as",
+        ),
+        (
+            'esplora_url = "http://x"\n[lightspeed]\nparties = []\ntokens = ["CALL"]',
+            "no contract id",
+        ),
+        ('esplora_url = "http://\N{LATIN SMALL LETTER E WITH ACUTE}"', "codec can't decode"),
+        (
             'esplora_url = "http://example.com"\nnetwork = "mainnet"\nmainnet_allowed = true',
             "https",
         ),
@@ -65,7 +78,7 @@ def test_configuration_reads_back_as_written(tmp_path: Path) -> None:
 def test_bad_configuration_is_refused_with_the_reason(
     tmp_path: Path, text: str, reason: str
 ) -> None:
-    (tmp_path / "node.toml").write_text(text)
+    (tmp_path / "node.toml").write_text(text, encoding="latin-1")
     with pytest.raises(ConfigError, match=reason):
         NodeConfig.read(tmp_path)
 

@@ -20,7 +20,7 @@ from lightspeed.lsf.limits import DEFAULT_MAX_EXPOSURE_SAT
 from lightspeed.node.closing import SAFE_DEPTH
 from lightspeed.node.errors import ConfigError, NodeRefusal
 from lightspeed.node.folder import CONFIG_NAME, DEFAULT_API_PORT, read_settings, token_path
-from lightspeed.payment import SealsPolicy
+from lightspeed.payment import SealsPolicy, is_origin
 from lightspeed.rgb import RgbError, parse_contract_id
 from lightspeed.units import Sat
 
@@ -93,6 +93,12 @@ class LightspeedConfig:
                 raise ConfigError(f"a {party.name.lower()} needs a {store}")
         if not 0 <= self.max_rungs <= MAX_CHANNEL_RUNGS:
             raise ConfigError(f"max_rungs: a channel has at most {MAX_CHANNEL_RUNGS}")
+        for origin in self.origins:
+            if not is_origin(origin):
+                raise ConfigError(
+                    f"origins: {origin!r} is no origin such as https://api.example (no path, "
+                    "lower case, no default port)"
+                )
         for contract in self.tokens:
             try:
                 parse_contract_id(contract)

@@ -19,10 +19,10 @@ def read_settings(data_dir: Path) -> dict[str, Any]:
     """`node.toml` as it stands there. Raises `ConfigError`."""
     path = data_dir / CONFIG_NAME
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -62,6 +62,7 @@ from lightspeed.payment.terms import (
     BookTerms,
     Scheme,
     default_window,
+    is_origin,
 )
 
 __all__ = [
@@ -126,6 +127,7 @@ __all__ = [
     "default_window",
     "final_elements",
     "final_units",
+    "is_origin",
     "lock_hash",
     "step",
     "units_due",

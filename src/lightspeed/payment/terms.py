@@ -17,6 +17,7 @@ __all__ = [
     "BookTerms",
     "Scheme",
     "default_window",
+    "is_origin",
 ]
 
 SATS = b""
@@ -81,8 +82,8 @@ class BookTerms:
         _require(len(set(self.origins)) == len(self.origins), "an origin is listed twice")
         for origin in self.origins:
             _require(
-                len(origin) <= 0xFF and _is_origin(origin),
-                "an origin is scheme://host or scheme://host:port, such as https://api.example",
+                is_origin(origin),
+                f"{origin[:0xFF]!r} is no origin such as https://api.example or http://host:8000",
             )
         _require(len(self.settlement) <= 0xFFFF, "settlement part too long")
 
@@ -170,8 +171,9 @@ class _Reader:
         _require(self._offset == len(self._data), "trailing bytes")
 
 
-def _is_origin(origin: str) -> bool:
-    if _ORIGIN.fullmatch(origin) is None:
+def is_origin(origin: str) -> bool:
+    """In the one form that it has here: lower case, no path, no default port."""
+    if len(origin) > 0xFF or _ORIGIN.fullmatch(origin) is None:
         return False
     scheme, _, rest = origin.partition("://")
     port = rest.rpartition(":")[2] if not rest.endswith("]") and ":" in rest else ""
