@@ -8,13 +8,23 @@ import pytest
 
 from channel_pair import Node, open_pair
 from lightspeed.bitcoin import Tx
-from lightspeed.channel import Broadcast, Channel, ChannelRefusal, Effect, Phase, Put, Side
+from lightspeed.channel import (
+    Broadcast,
+    Channel,
+    ChannelRefusal,
+    Effect,
+    Link,
+    Phase,
+    Put,
+    Send,
+    Side,
+)
 from lightspeed.errors import StoreError
 from lightspeed.node.driver import ChannelDriver
 from lightspeed.node.errors import StoreUnavailable
 from lightspeed.node.records import ChannelRecord
 from lightspeed.units import Msat
-from lightspeed.wire import Message
+from lightspeed.wire import Message, Ping
 
 
 class World:
@@ -145,3 +155,38 @@ async def test_turn_is_finished_when_nobody_waits_for_it_any_more() -> None:
         while len(world.happened) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert [kind for kind, _ in world.happened] == ["stored", "sent", "sent"]
+
+
+async def test_end_of_a_connection_does_not_take_its_successor_away() -> None:
+    """The successor is waiting for its turn when the old one's end is told."""
+    world = World()
+    driver = drive(world, open_pair().funder)
+    await driver.disconnected(driver.peer)
+    old, new = Connection(), Connection()
+    driver_tasks = [
+        asyncio.create_task(turn)
+        for turn in (
+            driver.connected(old),  # type: ignore[arg-type]
+            driver.act(lambda channel: [Send(Ping(num_pong_bytes=1))]),
+            driver.connected(new),  # type: ignore[arg-type]
+        )
+    ]
+    await old.sending.wait()
+    driver_tasks.append(asyncio.create_task(driver.disconnected(old)))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    old.go_on.set()
+    await asyncio.gather(*driver_tasks)
+    assert driver.peer is new  # type: ignore[comparison-overlap]
+    assert driver.channel.state.session.link is not Link.DOWN
+
+
+class Connection:
+    """It is slow to take a ping."""
+
+    def __init__(self) -> None:
+        self.sending, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def send(self, message: Message) -> None:
+        if isinstance(message, Ping):
+            self.sending.set()
+            await self.go_on.wait()

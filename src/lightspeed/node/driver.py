@@ -166,13 +166,13 @@ class ChannelDriver:
     # --- the peer -------------------------------------------------------------------------
     async def connected(self, peer: Peer) -> None:
         """A connection is up; it replaces an earlier one."""
-        await self.disconnected(self.peer)
         if self._broken:
             return
 
         def turn(channel: Channel) -> Iterable[Effect]:
+            ended = () if self.peer is None else channel.disconnected()
             self.peer = peer
-            return channel.connected()
+            return (*ended, *channel.connected())
 
         await self.act(turn)
 
@@ -182,6 +182,8 @@ class ChannelDriver:
             return
 
         def turn(channel: Channel) -> Iterable[Effect]:
+            if peer is not self.peer:
+                return ()  # replaced before it was our turn
             self.peer = None
             return channel.disconnected()
 
