@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import socket
 import stat
 import subprocess
 import sys
@@ -143,6 +144,14 @@ def test_an_error_says_what_to_do(arguments: list[str], status: int, says: str) 
     result = run(*arguments)
     assert result.exit_code == status
     assert says in " ".join(result.output.split())
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("regtest", "--port", port)
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port}: Address already in use" in result.output
 
 
 def test_a_file_is_writable_before_anything_is_done_that_it_is_to_tell_of(tmp_path: Path) -> None:

@@ -326,3 +326,11 @@ def test_token_is_made_once_and_kept_from_others(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(ValueError, match="0600"):
         api_token(path)
+
+
+async def test_port_that_is_taken_is_named(api: Api) -> None:
+    port = int(api.payer_url.rpartition(":")[2])
+    with pytest.raises(OSError, match="in use") as taken:
+        async with serving_api(api.payee.node, token=TOKEN, port=port):
+            pass
+    assert taken.value.filename == f"127.0.0.1:{port}"

@@ -17,11 +17,17 @@ _BACKLOG = 128
 
 @asynccontextmanager
 async def serving(app: Starlette, *, port: int) -> AsyncIterator[str]:
-    """Serves while the context lasts; gives the URL (port 0: any)."""
+    """Serves while the context lasts; gives the URL (port 0: any).
+
+    Raises `OSError` with the address as its filename.
+    """
     # asyncio turns Nagle's delay off only where the socket names its protocol.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((_HOST, port))
+        try:
+            listener.bind((_HOST, port))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{_HOST}:{port}") from None
         listener.listen(_BACKLOG)
         server = _Server(
             uvicorn.Config(
