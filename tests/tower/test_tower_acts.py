@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from closing_world import FUNDING_SAT, set_fee_rate
+from lightspeed.bitcoin import FeeRate
 from lightspeed.channel import Side
 from lightspeed.node.closing import CloseKind
-from lightspeed.node.tower import hint_of
+from lightspeed.node.tower import Change, hint_of
+from lightspeed.node.tower.store import LABEL_SIZE
 from lightspeed.payment import Scheme
 from tower_world import (
     COST_SAT,
@@ -90,6 +92,28 @@ async def test_data_that_comes_after_the_commitment_is_used_too(tmp_path: Path) 
         assert tower.chain.published == {}
         await tower.hand_over(tower.payee)
         await tower.guard.look()
+        assert len(tower.chain.published) == 2
+
+
+async def test_data_that_comes_while_the_last_case_ends_is_used_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same commitment, after the tower has read what it had of it."""
+    async with tower_world(tmp_path) as tower:
+        revoked = tower.world.make_revoked(tower.payer)
+        hint = hint_of(revoked.txid)
+        await tower.client.hand_over(bytes(LABEL_SIZE), [Change(hint, 0, b"of no use")])
+        tower.world.publish(revoked, mine=4)
+        fee_rate = tower.chain.fee_rate
+
+        async def fee_rate_late(target_blocks: int) -> FeeRate:
+            monkeypatch.undo()
+            await tower.hand_over(tower.payee)
+            return await fee_rate(target_blocks)
+
+        monkeypatch.setattr(tower.chain, "fee_rate", fee_rate_late)
+        for _ in range(2):
+            await tower.guard.look()
         assert len(tower.chain.published) == 2
 
 

@@ -159,7 +159,7 @@ class Guard:
             await self._observe(case)
             await self._publish(case)
             finished = finished and self._is_finished(case)
-        if finished:
+        if finished and self._store.parts(sighting.hint) == stored:  # nothing came meanwhile
             self._store.finish(sighting.hint)
             _log.info("everything is taken", extra={"txid": txid_hex(sighting.txid)})
 
