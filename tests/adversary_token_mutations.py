@@ -69,17 +69,20 @@ def fee_coins_are_taken_from_allocations(stack: ExitStack) -> None:
 
 
 def proofs_are_not_stored_before_a_broadcast(stack: ExitStack) -> None:
-    patched(closer.Closer, "_keep", lambda *_: True)(stack)
+    async def nothing(*_: Any) -> bool:
+        return True
+
+    patched(closer.Closer, "_keep", nothing)(stack)
 
 
 def proofs_of_replaced_versions_are_dropped(stack: ExitStack) -> None:
-    add = Stash.add
+    keep = Stash.keep
 
     def inputs(bundle: WitnessBundle) -> set[Opout]:
         return {opout for _, transition in bundle.bundle.known for opout in transition.inputs}
 
-    def forgetful(stash: Stash, *bundles: WitnessBundle, **besides: Any) -> None:
-        add(stash, *bundles, **besides)
+    async def forgetful(stash: Stash, *bundles: WitnessBundle) -> None:
+        await keep(stash, *bundles)
         for new in bundles:
             history = stash.history(new.bundle.known[0][1].contract_id)
             kept = {
@@ -89,7 +92,7 @@ def proofs_of_replaced_versions_are_dropped(stack: ExitStack) -> None:
             }
             stash._histories[history.contract_id] = replace(history, bundles=kept)
 
-    patched(Stash, "add", forgetful)(stack)
+    patched(Stash, "keep", forgetful)(stack)
 
 
 def accepter_does_not_validate(stack: ExitStack) -> None:

@@ -100,6 +100,10 @@ class Channel:
     def __repr__(self) -> str:
         return f"Channel({self.channel_id.hex()}, {self.state.phase.value})"
 
+    def as_it_is(self) -> "Channel":
+        """A channel that no turn of this one changes: to be read, and in any thread."""
+        return Channel(self.state, signer=self.signer, extensions=self.extensions)
+
     # --- turns -------------------------------------------------------------------------
     def _turn(self) -> Turn:
         return Turn(self.state, signer=self.signer, extensions=self.extensions)

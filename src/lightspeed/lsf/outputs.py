@@ -56,10 +56,11 @@ class OutputsBook(SchemeBook):
         """The output of each lock in a child, from lock 1."""
         if not self._claims:
             refund = refund_leaf(self.keys.payer, refund_delay_blocks=self.refund_delay_blocks)
-            self._claims.extend(
+            # All at once: another thread finds none or all of them.
+            self._claims[:] = [
                 claim_output(self._claim_leaf(lock), refund=refund)
                 for lock in range(1, self.locks + 1)
-            )
+            ]
         return self._claims
 
     @property

@@ -140,15 +140,17 @@ class SealsBook(SchemeBook):
         )
 
     def _assigned(self, settled: int) -> Assignments:
+        """Several threads may ask."""
         known = self._assignments
-        if settled not in known:
+        found = known.get(settled)
+        if found is None:
             amount = self.book.terms.lock_amount
             locks = range(settled + 1, self.locks + 1)
-            made = assigned([(SecretSeal(self.book.seal(lock)), amount) for lock in locks])
-            while len(known) >= _KEPT_ASSIGNMENTS:
-                del known[next(iter(known))]
-            known[settled] = made
-        return known[settled]
+            found = assigned([(SecretSeal(self.book.seal(lock)), amount) for lock in locks])
+            for old in list(known)[: 1 - _KEPT_ASSIGNMENTS]:
+                known.pop(old, None)
+            known[settled] = found
+        return found
 
     # --- after a unilateral close ------------------------------------------------------
     def publication(self, lsf: LsfOnChain) -> Publication | None:

@@ -36,6 +36,7 @@ from lightspeed.node.proofs import NoProofs, Proofs
 from lightspeed.node.publishing import LATER_BLOCKS, SOON_BLOCKS, Publisher
 from lightspeed.node.store import NodeStore
 from lightspeed.node.sweeping import batches, build_sweep, is_worth_taking, token_sum
+from lightspeed.node.threads import by_size
 from lightspeed.node.wallet import Wallet
 from lightspeed.rgb import RgbError, TokensWouldBurn, WitnessBundle
 from lightspeed.units import Sat
@@ -82,13 +83,14 @@ class Closer:
         `preimages` by payment hash; `lock_secrets`: book id -> lock -> secret, what was paid
         (and for the payer of scheme seals all). `may_grow`: there may be secrets that are not
         known yet: a claim of tokens waits for them while it can, and so does a settlement.
-        Raises `ChainUnavailable`, `StoreUnavailable`, `WalletUnavailable`: call again.
+        The caller changes neither while this runs. Raises `ChainUnavailable`,
+        `StoreUnavailable`, `WalletUnavailable`: call again.
         """
         tip = await self._chain.tip()
         spend = await self._chain.outspend(channel.state.config.funding_outpoint)
         if spend is None:
             return await self._unspent(channel, tip)
-        close = await self._look(channel, tip, spend, preimages, lock_secrets)
+        close = await self._look(channel.as_it_is(), tip, spend, preimages, lock_secrets)
         await self._publish_commitment(close)
         await self._publish(close, may_grow=may_grow)
         await self._sweep(close, may_grow=may_grow)
@@ -104,7 +106,7 @@ class Closer:
         problems: tuple[str, ...] = ()
         if channel.state.phase is Phase.FAILED:
             spend = ChainSpend(channel.holder_commitment_tx(), 0, None)
-            close = await self._look(channel, tip, spend, {}, {})
+            close = await self._look(channel.as_it_is(), tip, spend, {}, {})
             await self._publish_commitment(close)
             problems = tuple(close.problems)
         return CloseProgress(state=CloseState.OPEN, tip_height=tip.height, problems=problems)
@@ -142,7 +144,8 @@ class Closer:
             if onchain is None:
                 found = remedies_without_state(channel, spend.tx, facts)
             else:
-                found = remedies(channel, onchain, facts)
+                locks = sum(map(len, lock_secrets.values()))
+                found = await by_size(locks, remedies, channel, onchain, facts)
         close = ClosingChannel(
             channel=channel,
             tip=tip,
@@ -157,16 +160,16 @@ class Closer:
         )
         if kind is CloseKind.COOPERATIVE:
             moved = channel.closing_coloured(spend.tx)
-            self._keep(close, [moved.witness] if moved else [])
+            await self._keep(close, [moved.witness] if moved else [])
         if close.tokens_are_stuck:
             close.problem("its tokens cannot be moved; the sats beside them are left with them")
         return close
 
-    def _keep(self, close: ClosingChannel, proofs: Sequence[WitnessBundle]) -> bool:
+    async def _keep(self, close: ClosingChannel, proofs: Sequence[WitnessBundle]) -> bool:
         """Before anything is published. What the stash refuses does not hold sats up."""
         try:
             if proofs:
-                self._proofs.add(*proofs)
+                await self._proofs.keep(*proofs)
         except (RgbError, UnknownContract) as refusal:
             close.problem(f"the proofs of tokens cannot be kept: {refusal}")
             return False
@@ -180,7 +183,7 @@ class Closer:
             return
         frozen = close.onchain.built.frozen
         tx = close.spend.tx
-        self._keep(close, commitment_history(frozen))
+        await self._keep(close, commitment_history(frozen))
         paid = close.channel.state.config.funding_sat - sum(o.value for o in tx.outputs)
         anchor = anchor_handle(close.channel, frozen, holder_anchor(close.kind))
         await self._publisher.support(
@@ -199,7 +202,7 @@ class Closer:
             if own is None:
                 if may_grow and may_wait(close.channel, remedy, tip_height=close.tip.height):
                     continue
-                self._keep(close, remedy.history)
+                await self._keep(close, remedy.history)
                 fee = close.observation.fee_sat(tx) or Sat(0)
                 own = _complete(tx, remedy.purpose, fee, close.tip.height)
                 close.own.add(own)
@@ -304,8 +307,13 @@ class Closer:
             built_height=close.tip.height,
             tokens=token_sum(sweep.spend for sweep in sweeps),
         )
-        if not self._keep(close, built.proofs):
-            self._wallet.release_coins(coin.outpoint for coin in built.added)
+        kept = False
+        try:
+            kept = await self._keep(close, built.proofs)
+        finally:
+            if not kept:
+                self._wallet.release_coins(coin.outpoint for coin in built.added)
+        if not kept:
             return False
         close.own.add(own)
         accepted = await self._publisher.broadcast(close, own)

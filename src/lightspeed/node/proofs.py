@@ -14,7 +14,7 @@ __all__ = ["NoProofs", "Proofs", "check_nothing_burns"]
 class Proofs(Protocol):
     """The node's histories of tokens."""
 
-    def add(self, *bundles: WitnessBundle) -> None:
+    async def keep(self, *bundles: WitnessBundle) -> None:
         """Durably; before any of their witnesses is published. The same again does no harm.
 
         Raises `UnknownContract`, an `RgbError` for what contradicts what is known, and
@@ -28,7 +28,7 @@ class Proofs(Protocol):
 class NoProofs:
     """Of a node that deals in no tokens."""
 
-    def add(self, *bundles: WitnessBundle) -> None:
+    async def keep(self, *bundles: WitnessBundle) -> None:
         if bundles:
             raise UnknownContract("no stash keeps the proofs of these tokens")
 

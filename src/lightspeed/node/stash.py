@@ -6,13 +6,14 @@ that reorganisations and transactions that lost need no bookkeeping.
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from lightspeed.bitcoin import Network, OutPoint
 from lightspeed.chain import Chain
 from lightspeed.channel import Put, StateError
 from lightspeed.node.errors import ConsignmentRefused, HistoryTooYoung, UnknownContract
 from lightspeed.node.store import NodeStore
-from lightspeed.node.threads import to_the_end
+from lightspeed.node.threads import by_size, to_the_end
 from lightspeed.rgb import (
     ASSET_OWNER,
     ChainNet,
@@ -68,6 +69,17 @@ def chain_net_of(network: Network) -> ChainNet:
     return _CHAIN_NETS[network]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Growth:
+    """What changes when the history of a contract becomes `history`."""
+
+    contract_id: bytes
+    history: History
+    puts: tuple[Put, ...]
+    assigned: Mapping[OutPoint, Mapping[Opout, tuple[bytes, int]]]
+    """As in `Stash`, of what is new."""
+
+
 class Stash:
     """Belongs to the node's thread. What it holds in memory is what the store holds.
 
@@ -90,7 +102,8 @@ class Stash:
         """Contract and amount of everything that was ever assigned to an outpoint."""
         self._histories: dict[bytes, History] = {}
         for contract_id, data in store.scan(TOKEN_CONTRACT_TABLE):
-            self._keep(_load_history(contract_id, data, store))
+            stored = _load_history(contract_id, data, store)
+            self._hold(_growth(stored, stored))
 
     # --- what there is --------------------------------------------------------------------
 
@@ -133,7 +146,9 @@ class Stash:
         """
         history = self.history(contract_id)
         depths = await self._depths(history.bundles)
-        return history.holdings(_judged(depths, minimum_depth))
+        return await by_size(
+            _size(history.bundles.values()), history.holdings, _judged(depths, minimum_depth)
+        )
 
     # --- growth ---------------------------------------------------------------------------
 
@@ -147,19 +162,23 @@ class Stash:
         `besides` is stored with them. The same again does no harm. Raises `UnknownContract` and
         `HistoryError`.
         """
-        puts = [*self.puts(*bundles), *besides]
-        if puts:
-            self._store.apply(puts)
-        for contract_id, own in _by_contract(bundles).items():
-            self._keep(self.history(contract_id).add(*own), only={b.txid for b in own})
+        self._grow(
+            [
+                _with(self.history(contract_id), own)
+                for contract_id, own in _by_contract(bundles).items()
+            ],
+            besides=besides,
+        )
 
-    def puts(self, *bundles: WitnessBundle) -> list[Put]:
-        """What `add` stores, for a caller that stores more with it; `add` is to follow."""
-        puts: list[Put] = []
+    async def keep(self, *bundles: WitnessBundle) -> None:
+        """`add` of bundles that may be large: the loop goes on meanwhile. Contract by contract."""
         for contract_id, own in _by_contract(bundles).items():
-            old = self.history(contract_id)
-            puts += _puts(old, old.add(*own))
-        return puts
+            while True:
+                old = self.history(contract_id)
+                growth = await by_size(_size(own), _with, old, own)
+                if self.history(contract_id) is old:  # nobody else made it grow meanwhile
+                    break
+            self._grow([growth])
 
     def reveal(self, contract_id: bytes, seals: Iterable[GraphSeal]) -> None:
         """Open what is assigned to these; durably."""
@@ -259,21 +278,19 @@ class Stash:
     # --- inside ---------------------------------------------------------------------------
 
     def _store_and_keep(self, new: History, *, besides: Sequence[Put] = ()) -> None:
-        contract_id = new.contract_id
-        old = self._histories.get(contract_id)
-        puts = [*_puts(old, new), *besides]
-        if old is None or old.genesis != new.genesis:
-            data = _VERSION + new.genesis.serialize()
-            puts.append(Put(TOKEN_CONTRACT_TABLE, contract_id, data))
+        self._grow([_growth(self._histories.get(new.contract_id), new)], besides=besides)
+
+    def _grow(self, growths: Sequence[_Growth], *, besides: Sequence[Put] = ()) -> None:
+        puts = [*(put for growth in growths for put in growth.puts), *besides]
         if puts:
             self._store.apply(puts)
-        self._keep(new)
+        for growth in growths:
+            self._hold(growth)
 
-    def _keep(self, new: History, *, only: Collection[bytes] | None = None) -> None:
-        contract_id = new.contract_id
-        self._histories[contract_id] = new
-        for opout, (outpoint, amount) in _spots(new, only=only):
-            self._at.setdefault(outpoint, {})[opout] = (contract_id, amount)
+    def _hold(self, growth: _Growth) -> None:
+        self._histories[growth.contract_id] = growth.history
+        for outpoint, tokens in growth.assigned.items():
+            self._at.setdefault(outpoint, {}).update(tokens)
 
     async def _depths(self, txids: Iterable[bytes]) -> dict[bytes, int]:
         """Of those that are in the chain or, with depth 0, in the mempool."""
@@ -341,17 +358,43 @@ def _by_contract(bundles: Iterable[WitnessBundle]) -> dict[bytes, list[WitnessBu
     return found
 
 
-def _puts(old: History | None, new: History) -> list[Put]:
-    """What the store has to hold for `new` where it holds `old`."""
+def _with(old: History, bundles: Sequence[WitnessBundle]) -> _Growth:
+    return _growth(old, old.add(*bundles), only={bundle.txid for bundle in bundles})
+
+
+def _growth(old: History | None, new: History, *, only: Collection[bytes] | None = None) -> _Growth:
+    """From `old`, which the stash holds, to `new`; of these witnesses `only`."""
     contract_id = new.contract_id
+    assigned: dict[OutPoint, dict[Opout, tuple[bytes, int]]] = {}
+    for opout, (outpoint, amount) in _spots(new, only=only):
+        assigned.setdefault(outpoint, {})[opout] = (contract_id, amount)
+    return _Growth(
+        contract_id=contract_id,
+        history=new,
+        puts=tuple(_puts(old, new, contract_id=contract_id)),
+        assigned=assigned,
+    )
+
+
+def _size(bundles: Iterable[WitnessBundle]) -> int:
+    """How many inputs and allocations are to be gone through."""
+    known = [transition for bundle in bundles for _, transition in bundle.bundle.known]
+    return sum(
+        len(each.inputs) + sum(len(assigns) for _, assigns in each.assignments.by_type)
+        for each in known
+    )
+
+
+def _puts(old: History | None, new: History, *, contract_id: bytes) -> Iterator[Put]:
+    """What the store has to hold for `new` where it holds `old`."""
+    if old is None or old.genesis != new.genesis:
+        yield Put(TOKEN_CONTRACT_TABLE, contract_id, _VERSION + new.genesis.serialize())
     before = {} if old is None else old.bundles
-    puts = []
     for txid, bundle in new.bundles.items():
         kept = before.get(txid)
         if kept is not bundle and kept != bundle:
             data = _VERSION + bundle.serialize()
-            puts.append(Put(TOKEN_BUNDLE_TABLE, contract_id + txid, data))
-    return puts
+            yield Put(TOKEN_BUNDLE_TABLE, contract_id + txid, data)
 
 
 def _load_history(contract_id: bytes, data: bytes, store: NodeStore) -> History:

@@ -8,6 +8,7 @@ from lightspeed.channel import Spend, Sweep, coloured_sweep, split_spends, sweep
 from lightspeed.channel.sweeps import SweepTooSmall
 from lightspeed.channel.weights import output_weight, transaction_weight
 from lightspeed.node.proofs import Proofs, check_nothing_burns
+from lightspeed.node.threads import by_size
 from lightspeed.node.wallet import Wallet
 from lightspeed.rgb import OPRET_PLACEHOLDER, WitnessBundle
 from lightspeed.units import Sat
@@ -122,7 +123,11 @@ async def build_sweep(
     try:
         check_nothing_burns([*coins, *added], proofs)
         if tokens:
-            built = _coloured(sweeps, inputs, destination_script, feerate_per_kw)
+            moved = sum(len(spend.tokens) for spend in spends)
+            built = await by_size(
+                moved, _coloured, sweeps, inputs, destination_script, feerate_per_kw
+            )
+            check_nothing_burns([*coins, *added], proofs)  # more may have come meanwhile
             return replace(built, added=tuple(added))
         tx = sweep_transaction(
             inputs, destination_script=destination_script, feerate_per_kw=feerate_per_kw
