@@ -111,6 +111,33 @@ def test_garbage_that_another_connection_overtakes_still_fences(database, path, 
     other.close()
 
 
+def test_garbage_that_is_only_met_under_the_lock_fences_too(path, monkeypatch):
+    """Before it the book had no lease; the node extends it while the flush waits."""
+    database, other = (
+        LedgerDatabase(path, clock=lambda: 0.0, max_count=4_096, seal_of=seal_of) for _ in range(2)
+    )
+    database.store_book(GARBAGE.book, 0.0)
+    book_id, evaluate = GARBAGE.book.book_id, LedgerDatabase._evaluate
+
+    def overtaken(self, requests, known):
+        outcomes = evaluate(self, requests, known)
+        if known == [None]:
+            assert kinds(outcomes) == [BookClosed]
+            other.extend_lease(
+                book_id,
+                open_until=FOREVER,
+                generation=other.generation(),
+                redeemed_at_least=0,
+            )
+        return outcomes
+
+    monkeypatch.setattr(LedgerDatabase, "_evaluate", overtaken)
+    assert kinds(redeem(database, GARBAGE.credential(8, 1))) == [GarbageLock]
+    assert other.status(book_id).state is BookState.CLOSING
+    for each in (database, other):
+        each.close()
+
+
 def test_a_fence_that_cannot_be_written_is_no_answer(database, monkeypatch):
     """Garbage is told only once it is durable; until then nothing is served either."""
 

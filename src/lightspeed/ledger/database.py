@@ -150,6 +150,7 @@ class LedgerDatabase:
                         self._read_afresh()
                         outcomes = self._evaluate(requests, outcomes)
                         accepted = _accepted(outcomes)
+                        garbage |= _garbage(outcomes)
                     for book_id, receipts in accepted.items():
                         self._write(self._records[book_id], receipts)
                     for book_id in garbage:
