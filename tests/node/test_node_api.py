@@ -189,6 +189,24 @@ async def test_wallet_that_cannot_catch_up_answers_from_what_it_knows(
     assert (await api.payer_client.balance()).confirmed_sat == 0
 
 
+async def test_peer_that_hangs_up_at_once_is_told_of(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = api.payer.node
+    connect = node.connect
+
+    async def connect_in_vain(*to: Any, **where: Any) -> Any:
+        peer = await connect(*to, **where)
+        await peer.close()
+        await eventually(lambda: not list(node.peers))
+        return peer
+
+    monkeypatch.setattr(node, "connect", connect_in_vain)
+    with pytest.raises(NodeApiError, match="hung up") as refused:
+        await api.payer_client.connect(api.payee_address)
+    assert refused.value.status == 409
+
+
 async def test_metrics_count_calls_by_route(api: Api) -> None:
     await api.payer_client.info()
     await api.payer_client.info()

@@ -43,6 +43,7 @@ from lightspeed.node.bodies import Body, brought_tokens, hex_bytes, peer_address
 from lightspeed.node.books import BookRequest
 from lightspeed.node.config import not_configured
 from lightspeed.node.daemon import Node
+from lightspeed.node.errors import PeerNotConnected
 from lightspeed.node.keys import create_secret_file, read_secret_file
 from lightspeed.node.problems import Unauthorized, problem_of
 from lightspeed.node.serving import serving
@@ -162,7 +163,10 @@ class _Api:
         body = await Body.read(request, {"address"})
         node_id, host, port = peer_address(body.text("address"))
         await self._node.connect(node_id, host=host, port=port)
-        return next(p for p in reports.peers(self._node) if p.node_id == node_id.data.hex())
+        for peer in reports.peers(self._node):
+            if peer.node_id == node_id.data.hex():
+                return peer
+        raise PeerNotConnected("the peer hung up")
 
     async def channels(self, _: Request) -> Any:
         return [reports.channel(self._node, driver) for driver in self._node.drivers.values()]
