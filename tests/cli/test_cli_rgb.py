@@ -95,6 +95,10 @@ def test_what_is_no_transaction_is_an_error_of_use(tmp_path: Path) -> None:
     status, output = validated(VECTORS / "consignment_A.rgb", tmp_path)
     assert status == 2
     assert "a.hex" in output
+    (tmp_path / "a.hex").unlink()
+    (tmp_path / "a.hex").mkdir()
+    status, output = validated(VECTORS / "consignment_A.rgb", tmp_path)
+    assert (status, "a.hex cannot be read" in output) == (2, True)
 
 
 @pytest.mark.parametrize("name", FIXTURES)

@@ -226,11 +226,15 @@ def _told(work: Callable[[], T], *, as_json: bool) -> T:
 
 
 def _read(path: Path) -> bytes:
+    """Raises `UsageError`: status 1 is for what was read, and is invalid."""
     from lightspeed.cli.errors import UsageError
 
-    if path.stat().st_size > _MAX_FILE_SIZE:
-        raise UsageError(f"{path} is larger than any consignment")
-    return path.read_bytes()
+    try:
+        if path.stat().st_size > _MAX_FILE_SIZE:
+            raise UsageError(f"{path} is larger than any consignment")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _consignment(path: Path) -> "Consignment":
