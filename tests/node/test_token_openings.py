@@ -168,15 +168,15 @@ async def test_a_peer_that_says_nothing_more_holds_no_place_of_others(
         opener, accepter, contract_id = await pair(world)
         monkeypatch.setattr(openings, "_TOKENS_PATIENCE_SECONDS", 0.0)
         begun = asyncio.Event()
-        fund = type(opener.node._token_openings).fund
+        funding = openings.Openings._funding
 
         async def silent(*given: Any, **named: Any) -> Any:
             if not begun.is_set():
                 begun.set()
                 await asyncio.Event().wait()
-            return await fund(*given, **named)
+            return await funding(*given, **named)
 
-        monkeypatch.setattr(type(opener.node._token_openings), "fund", silent)
+        monkeypatch.setattr(openings.Openings, "_funding", silent)
         first = asyncio.create_task(attempt(opener, accepter, contract_id, tokens=10))
         await begun.wait()
         await attempt(opener, accepter, contract_id, tokens=10)
