@@ -13,6 +13,7 @@ from closing_world import (
     set_fee_rate,
 )
 from lightspeed.bitcoin import FeeRate, OutPoint, Tx, sha256
+from lightspeed.chain import BroadcastRefused
 from lightspeed.channel import Side
 from lightspeed.node.closing import CloseKind, CloseState
 from lightspeed.node.own_transactions import OwnTransactions
@@ -257,3 +258,28 @@ async def test_replacement_that_was_cut_short_is_tidied_up(tmp_path: Path) -> No
         assert party.remembered() == [new]
         assert progress.problems == ()
         assert new.tx.txid in world.regtest.mempool
+
+
+async def test_replacement_that_is_refused_keeps_none_of_its_coins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again at each block: soon there would be none left."""
+    async with closing_world(tmp_path) as world:
+        world.offer(world.funder, 50_000, expires_in=2, known=False)
+        party = world.funder
+        world.regtest.fund(party.wallet.new_script(), Sat(2_000))
+        world.publish(party.node.channel.holder_commitment_tx(), mine=3)
+        await party.step()
+        reserved = party.wallet.reserved()
+        set_fee_rate(world, 20)
+        for _ in range(3):
+            world.regtest.mine_block([])
+
+        def refuse(*_: object) -> None:
+            raise BroadcastRefused("insufficient fee")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.regtest, "broadcast", refuse)
+            progress = await party.step()
+        assert any("insufficient fee" in problem for problem in progress.problems)
+        assert party.wallet.reserved() == reserved

@@ -322,6 +322,8 @@ class Closer:
             self._wallet.note_replaced(loser.tx)
             if loser.tx.txid in close.own:
                 close.own.remove(loser)
+            if not accepted:
+                self._wallet.release_coins(coin.outpoint for coin in built.added)
         return accepted
 
 
