@@ -1,6 +1,7 @@
 """What a paid call costs besides itself: differences of what was counted, per call."""
 
 from lightspeed.cli.demo.counts import Counts
+from lightspeed.node import MetricsView
 
 BEFORE = Counts(
     signatures=10,
@@ -45,3 +46,22 @@ def test_keepalive_is_the_connections_not_a_calls() -> None:
         http_requests=BEFORE.http_requests + 1,
     )
     assert (after - BEFORE).per_call(1).node_messages == 0
+
+
+def test_all_nodes_count_together_but_not_that_they_were_asked() -> None:
+    node = MetricsView(
+        signatures=7,
+        messages_sent={"CommitmentSigned": 4, "Ping": 1},
+        messages_received={"RevokeAndAck": 4},
+        api_calls={"GET /v1/metrics": 9, "POST /v1/payments": 1},
+    )
+    other = MetricsView(
+        signatures=3,
+        messages_sent={"CommitmentSigned": 1},
+        messages_received={"CommitmentSigned": 4},
+        api_calls={"GET /v1/metrics": 9, "POST /v1/invoices": 2},
+    )
+    counts = Counts.of(iter([node, other]), http_requests=5)
+    assert (counts.signatures, counts.http_requests) == (10, 5)
+    assert counts.messages == {"CommitmentSigned": 5, "Ping": 1}
+    assert counts.local_calls == {"POST /v1/payments": 1, "POST /v1/invoices": 2}

@@ -1,13 +1,18 @@
 """What the calls cost besides themselves, counted where it happens."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Self
+
+from lightspeed.node.views import MetricsView
 
 __all__ = ["Counts", "PerCall"]
 
 _KEEPALIVE = frozenset({"Ping", "Pong"})
 """The connection's, not a call's (BOLT 1, "The `ping` and `pong` Messages")."""
+_OUR_LOOKING = "GET /v1/metrics"
+"""Is no part of what is counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,23 @@ class Counts:
     """Requests to the nodes' APIs, by what was asked."""
     http_requests: int = 0
     """From the client to the API server, all of them."""
+
+    @classmethod
+    def of(cls, nodes: Iterable[MetricsView], *, http_requests: int) -> Self:
+        """What these nodes counted so far, together."""
+        nodes = tuple(nodes)
+        messages: Counter[str] = Counter()
+        local_calls: Counter[str] = Counter()
+        for node in nodes:
+            messages.update(node.messages_sent)
+            local_calls.update(node.api_calls)
+        local_calls.pop(_OUR_LOOKING, None)
+        return cls(
+            signatures=sum(node.signatures for node in nodes),
+            messages=messages,
+            local_calls=local_calls,
+            http_requests=http_requests,
+        )
 
     def __sub__(self, earlier: "Counts") -> "Counts":
         return Counts(

@@ -32,7 +32,6 @@ __all__ = ["House", "Household", "TookTooLong", "open_house", "start_server", "u
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
 _NODE_POLL_SECONDS = 0.2
-_METRICS_CALL = "metrics"
 _STRANGER = "stranger"
 
 
@@ -128,20 +127,7 @@ class House:
         metrics = [await node.client.metrics() for node in self.nodes.values()]
         async with self.http.get(f"{self.origin}/counts") as response:
             requests = int((await response.json())["requests"])
-        messages: dict[str, int] = {}
-        local_calls: dict[str, int] = {}
-        for one in metrics:
-            for kind, number in one.messages_sent.items():
-                messages[kind] = messages.get(kind, 0) + number
-            for kind, number in one.api_calls.items():
-                if _METRICS_CALL not in kind:  # our own looking is no part of what is counted
-                    local_calls[kind] = local_calls.get(kind, 0) + number
-        return Counts(
-            signatures=sum(one.signatures for one in metrics),
-            messages=messages,
-            local_calls=local_calls,
-            http_requests=requests,
-        )
+        return Counts.of(metrics, http_requests=requests)
 
     async def mine(self, blocks: int = 1) -> int:
         """Mines, and waits until both nodes have seen the new tip."""

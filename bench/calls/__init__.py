@@ -1,0 +1,1 @@
+"""What `bench_calls.py` consists of: the processes, the set-up, the clients."""
