@@ -94,10 +94,13 @@ def test_units_are_paid_with_nothing_while_invoices_are_counted_by_the_same_coun
     *of_units, calls = counted["unit"].split()
     assert of_units == ["0", "0", "0", "0"]
     assert int(calls.replace(",", "")) >= 4
-    assert counted["invoice"].split()[:-1] == ["7", "10", "3", "1"]  # paper 1.2, and an invoice
-    signatures, messages, *rest, _ = counted["batched"].split()
-    assert float(signatures) < 7
-    assert float(messages) < 10
+    signatures, messages, *rest, _ = counted["invoice"].split()
+    # paper 1.2, and an invoice; less where a call is so quick that it shares a commitment
+    assert float(signatures) == pytest.approx(7, abs=0.5)
+    assert float(messages) == pytest.approx(10, abs=0.5)
+    assert rest == ["3", "1"]
+    _, messages, *rest, _ = counted["batched"].split()
+    assert 2 < float(messages) <= 10  # of signatures there may be more: each HTLC's come again
     assert rest == ["3", "1"]
     for other in ("invoice", "batched"):
         for what in ("calls/s", "added median", "added p95"):
