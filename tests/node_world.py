@@ -106,10 +106,12 @@ class RunningNode:
     def channel(self) -> Channel:
         return self.driver.channel
 
-    def usable(self) -> bool:
+    def usable(self, channel_id: bytes | None = None) -> bool:
+        """That channel, or the only one."""
         if not self.node.drivers:
             return False
-        state = self.channel.state
+        channel = self.channel if channel_id is None else self.node.driver(channel_id).channel
+        state = channel.state
         return state.phase is Phase.NORMAL and state.session.link is Link.UP
 
     def settled(self) -> bool:
@@ -195,9 +197,14 @@ class NodeWorld:
         driver = await funder.node.open_channel(
             fundee.node_id, funding_sat=Sat(funding_sat), push_sat=Sat(push_sat), party=party
         )
+        channel_id = driver.channel.channel_id
+        await self.confirm(channel_id, funder, fundee)
+        return channel_id
+
+    async def confirm(self, channel_id: bytes, *nodes: RunningNode) -> None:
+        """The channel becomes usable on all of these."""
         self.mine(2)
-        await eventually(lambda: funder.usable() and fundee.usable())
-        return driver.channel.channel_id
+        await eventually(lambda: all(node.usable(channel_id) for node in nodes))
 
 
 @asynccontextmanager

@@ -14,12 +14,11 @@ import aiohttp
 
 from calls.server import COUNTS_PATH, ServerOrder
 from lightspeed.cli.demo.counts import Counts
-from lightspeed.cli.demo.house import Household, until
+from lightspeed.cli.demo.house import Household, answers, until
 from lightspeed.cli.demo.processes import Processes, free_ports
-from lightspeed.cli.errors import NodeUnreachable
 from lightspeed.cli.regtest_client import RegtestClient
 from lightspeed.lsf import Party
-from lightspeed.node import BookView, ChannelView, NodeApiError, NodeClient
+from lightspeed.node import BookView, ChannelView, NodeClient
 from lightspeed.node.api import api_token
 from lightspeed.node.config import LightspeedConfig, NodeConfig
 from lightspeed.node.keys import NodeKeys
@@ -132,14 +131,14 @@ async def _start(house: House, *, chain_port: int, server_port: int) -> None:
     paths = [str(BENCH), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"PYTHONPATH": os.pathsep.join(paths)}
     await processes.start("chain", "lightspeed.cli", "regtest", "--port", str(chain_port))
-    await processes.until("chain", lambda: _answers(house.chain.height))
+    await processes.until("chain", lambda: answers(house.chain.height))
     folders = [str(payer.config.data_dir) for payer in house.payers]
     payee_run = ("node", "run", "--data-dir", str(payee.config.data_dir))
     await processes.start("payee-node", "lightspeed.cli", *payee_run)
     await processes.start("payer-nodes", "calls.payers", *folders, environment=environment)
-    await processes.until("payee-node", lambda: _answers(payee.client.info))
+    await processes.until("payee-node", lambda: answers(payee.client.info))
     for payer in house.payers:
-        await processes.until("payer-nodes", lambda payer=payer: _answers(payer.client.info))
+        await processes.until("payer-nodes", lambda payer=payer: answers(payer.client.info))
     lightspeed = payee.config.lightspeed
     assert lightspeed is not None
     order = ServerOrder(
@@ -151,7 +150,7 @@ async def _start(house: House, *, chain_port: int, server_port: int) -> None:
         node_token_file=str(payee.config.token_path),
     )
     await processes.start("api", "calls.server", json.dumps(asdict(order)), environment=environment)
-    await processes.until("api", lambda: _answers(lambda: _get(house, COUNTS_PATH)))
+    await processes.until("api", lambda: answers(lambda: _get(house, COUNTS_PATH)))
 
 
 async def _get(house: House, path: str) -> None:
@@ -253,15 +252,3 @@ async def _household(config: NodeConfig) -> AsyncIterator[Household]:
     url = f"http://{HOST}:{config.api_port}"
     async with NodeClient(url, api_token(config.token_path)) as client:
         yield Household(config, NodeKeys.read(config.seed_path).node_id, client)
-
-
-async def _answers(question: Callable[[], Awaitable[object]]) -> bool:
-    try:
-        await question()
-    except (NodeUnreachable, aiohttp.ClientConnectionError):
-        return False
-    except NodeApiError as error:
-        if error.status:
-            raise
-        return False
-    return True

@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from lightspeed.cli.demo.server import NodeInvoices
 from lightspeed.http import LightspeedMiddleware
-from lightspeed.http.conventional import Invoice, InvoiceMiddleware
+from lightspeed.http.conventional import InvoiceMiddleware
 from lightspeed.node import NodeClient
 
 __all__ = ["COUNTS_PATH", "INVOICE_PATH", "UNITS_PATH", "UNPAID_PATH", "ServerOrder"]
@@ -68,13 +69,7 @@ class Front:
 
 def create_app(order: ServerOrder) -> Front:
     node = NodeClient(order.node_url, Path(order.node_token_file).read_text().strip())
-
-    async def create_invoice(amount_msat: int) -> Invoice:
-        invoice = await node.create_invoice(amount_msat)
-        return Invoice(invoice.bolt11, bytes.fromhex(invoice.payment_hash))
-
-    async def is_paid(payment_hash: bytes) -> bool:
-        return (await node.invoice(payment_hash.hex())).state == "paid"
+    invoices = NodeInvoices(node)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -86,8 +81,8 @@ def create_app(order: ServerOrder) -> Front:
     by_invoice = Starlette(routes=[Route(INVOICE_PATH, answer)])
     by_invoice.add_middleware(
         InvoiceMiddleware,
-        create_invoice=create_invoice,
-        is_paid=is_paid,
+        create_invoice=invoices.create,
+        is_paid=invoices.is_paid,
         price=order.invoice_price,
         challenge_key=secrets.token_bytes(32),
     )

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from lightspeed.chain import ChainUnavailable
-from lightspeed.channel import Link, Phase
 from lightspeed.lsf import Party, closed_books, usable_books
 from lightspeed.node.books import BookRequest
 from lightspeed.node.driver import ChannelDriver
@@ -16,7 +15,7 @@ from lightspeed.node.refilling import REFILL_TABLE, Refilling, RefillPolicy
 from lightspeed.payment import Allocator, Receipt, SecretBook, StopReason
 from lightspeed.units import Sat
 from node_books import BookPair, book_pair
-from node_world import RunningNode, eventually
+from node_world import eventually
 
 BOOK_SAT = 50_000
 
@@ -106,14 +105,7 @@ async def another_channel(pair: BookPair) -> ChannelDriver:
     driver = await pair.payer.node.open_channel(
         pair.payee.node_id, funding_sat=Sat(1_000_000), push_sat=Sat(20_000), party=Party.PAYER
     )
-    channel_id = driver.channel.channel_id
-
-    def usable(running: RunningNode) -> bool:
-        state = running.node.driver(channel_id).channel.state
-        return state.phase is Phase.NORMAL and state.session.link is Link.UP
-
-    pair.world.mine(2)
-    await eventually(lambda: usable(pair.payer) and usable(pair.payee))
+    await pair.world.confirm(driver.channel.channel_id, pair.payer, pair.payee)
     return driver
 
 

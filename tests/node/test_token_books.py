@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lightspeed.channel import Link, Phase
+from lightspeed.channel import Phase
 from lightspeed.colour import ColourTerms
 from lightspeed.lsf import Party, usable_books
 from lightspeed.node import reports
@@ -17,7 +17,7 @@ from lightspeed.payment import GarbageLock, Receipt, Scheme, SecretBook
 from lightspeed.units import Sat
 from node_books import book_pair
 from node_tokens import SUPPLY, TokenBooks, settled, token_books
-from node_world import ORIGIN, RunningNode, eventually
+from node_world import ORIGIN, eventually
 from payment_books import with_garbage
 
 TOKENS = [Scheme.SEALS, Scheme.LADDER]
@@ -198,14 +198,7 @@ async def another_channel(pair: TokenBooks) -> ChannelDriver:
         party=Party.PAYER,
         tokens=tokens,
     )
-    channel_id = driver.channel.channel_id
-
-    def usable(running: RunningNode) -> bool:
-        state = running.node.driver(channel_id).channel.state
-        return state.phase is Phase.NORMAL and state.session.link is Link.UP
-
-    pair.world.mine(2)
-    await eventually(lambda: usable(pair.payer) and usable(pair.payee))
+    await pair.world.confirm(driver.channel.channel_id, pair.payer, pair.payee)
     return driver
 
 

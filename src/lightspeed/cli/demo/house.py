@@ -27,7 +27,7 @@ from lightspeed.node.keys import NodeKeys
 from lightspeed.node.service import init_node
 from lightspeed.payment import default_window
 
-__all__ = ["House", "Household", "TookTooLong", "open_house", "start_server", "until"]
+__all__ = ["House", "Household", "TookTooLong", "answers", "open_house", "start_server", "until"]
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.05
@@ -178,14 +178,14 @@ async def open_house(
         house = House(plan, folder, processes, chain, nodes, served_at, http, stranger)
         if own_server:
             await _start_server(house)
-        await processes.until("chain", lambda: _answers(chain.height))
+        await processes.until("chain", lambda: answers(chain.height))
         for who, node in households.items():
             run = ("node", "run", "--data-dir", str(node.config.data_dir))
             await processes.start(_process_name(who), "lightspeed.cli", *run)
         for who, node in households.items():
-            await processes.until(_process_name(who), partial(_answers, node.client.info))
+            await processes.until(_process_name(who), partial(answers, node.client.info))
         if own_server:
-            await processes.until("api", lambda: _answers(house.served))
+            await processes.until("api", lambda: answers(house.served))
         try:
             yield house
         except LightspeedError:
@@ -196,7 +196,7 @@ async def open_house(
 async def start_server(house: House) -> None:
     """Of the API; returns when it answers."""
     await _start_server(house)
-    await house.processes.until("api", lambda: _answers(house.served))
+    await house.processes.until("api", lambda: answers(house.served))
 
 
 async def _start_server(house: House) -> None:
@@ -212,7 +212,8 @@ async def _start_server(house: House) -> None:
     await house.processes.start("api", "lightspeed.cli.demo.server", json.dumps(asdict(order)))
 
 
-async def _answers(question: Callable[[], Awaitable[object]]) -> bool:
+async def answers(question: Callable[[], Awaitable[object]]) -> bool:
+    """Does a server that was started hear us by now? Raises `NodeApiError` for its refusal."""
     try:
         await question()
     except (NodeUnreachable, aiohttp.ClientConnectionError):

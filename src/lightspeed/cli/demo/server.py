@@ -25,7 +25,7 @@ from lightspeed.http import LightspeedMiddleware
 from lightspeed.http.conventional import Invoice, InvoiceMiddleware
 from lightspeed.node.client import NodeClient
 
-__all__ = ["ServerOrder", "create_app"]
+__all__ = ["NodeInvoices", "ServerOrder", "create_app"]
 
 _COUNTS_PATH = "/counts"
 
@@ -71,7 +71,7 @@ class _Front:
         await app(scope, receive, send)
 
 
-class _NodeInvoices:
+class NodeInvoices:
     """What the conventional payment asks of the payee's node."""
 
     def __init__(self, client: NodeClient) -> None:
@@ -89,7 +89,7 @@ def create_app(order: ServerOrder) -> App:
     """What is sold, and the two ways to pay for it."""
     counts = _Counts()
     node = NodeClient(order.node_url, Path(order.node_token_file).read_text().strip())
-    invoices = _NodeInvoices(node)
+    invoices = NodeInvoices(node)
 
     async def square(request: Request) -> JSONResponse:
         counts.served += 1
