@@ -1,6 +1,7 @@
 """A claim of many locks does not hold the node's loop up, and what changes meanwhile is seen."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from lightspeed.bitcoin import OutPoint, Tx
 from lightspeed.channel import Spend, Sweep
 from lightspeed.node import closer, stash, sweeping, threads
 from lightspeed.node.closing import CloseState
+from lightspeed.node.errors import StoreUnavailable, UnknownContract
 from lightspeed.node.stash import Stash
 from lightspeed.payment import Scheme
-from lightspeed.rgb import ASSET_OWNER, Opout, TokenInput, WitnessStatus
+from lightspeed.rgb import ASSET_OWNER, Opout, TokenInput, WitnessBundle, WitnessStatus
 from token_closing_world import LOCK_TOKENS, LOCKS, PUSHED_TOKENS, TokenWorld, token_world
 
 TURNS = 20
@@ -59,6 +61,8 @@ async def test_loop_turns_while_a_large_claim_is_made_and_kept(
                 turned.clear()
                 assert turned.wait(60), "the loop stands still"
             large.add(name)
+            # a turn meanwhile changes the node's channel, and not what is read here
+            assert all(arg is not tokens.payee.node.channel for arg in args)
             return act(*args, **named)
 
         monkeypatch.setattr(module, name, acts)
@@ -98,6 +102,41 @@ async def test_histories_that_grow_at_once_lose_nothing(
         assert held
         for outpoint in held:
             assert other.tokens_on(outpoint) == tokens.payee.stash.tokens_on(outpoint)
+
+
+@pytest.mark.parametrize(
+    "error", [UnknownContract("never heard of it"), StoreUnavailable("disk full")]
+)
+async def test_claim_whose_proofs_cannot_be_kept_gives_its_coins_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is tried again at each block: soon there would be none left."""
+    added: set[OutPoint] = set()
+    build, keep = closer.build_sweep, Stash.keep
+
+    async def built(*args: Any, **named: Any) -> sweeping.BuiltSweep:
+        swept = await build(*args, **named)
+        added.update(coin.outpoint for coin in swept.added)
+        return swept
+
+    async def refuse(stash: Stash, *bundles: WitnessBundle) -> None:
+        if added:
+            raise error
+        await keep(stash, *bundles)
+
+    async with token_world(tmp_path, scheme=Scheme.SEALS) as tokens:
+        paid_and_closed(tokens)
+        monkeypatch.setattr(closer, "build_sweep", built)
+        monkeypatch.setattr(Stash, "keep", refuse)
+        while not added:
+            with contextlib.suppress(StoreUnavailable):
+                await tokens.payee.step()
+            tokens.world.regtest.mine()
+        assert not added & set(tokens.payee.wallet.reserved())
+        monkeypatch.undo()
+        monkeypatch.setattr(threads, "_FEW", LOCKS - 1)
+        await until_done(tokens)
+        assert await tokens.tokens(tokens.payee) == PUSHED_TOKENS + LOCKS * LOCK_TOKENS
 
 
 async def test_coin_that_tokens_come_to_meanwhile_pays_for_no_claim(

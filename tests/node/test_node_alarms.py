@@ -1,5 +1,7 @@
 """What goes wrong slowly: nothing is lost meanwhile, and the operator is told."""
 
+import asyncio
+import contextlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate
+from lightspeed.bitcoin import FEE_RATE_FLOOR, FeeRate, Tx
 from lightspeed.channel import Phase
 from lightspeed.lsf import LsfSignRequest
 from lightspeed.node import reports
@@ -227,3 +229,36 @@ async def test_reserve_for_fees_outlives_two_openings_at_once(
             await node.open_channel(bob.node_id, funding_sat=Sat(900_000), party=None)
         assert node.wallet.spendable_sat() >= 100_000
         assert len(node.drivers) == 2
+
+
+async def test_openings_at_once_choose_their_coins_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each would see the reserve that the other one takes."""
+    async with node_world(tmp_path) as world:
+        alice = await world.start("alice", bump_reserve_sat=50_000)
+        bob = await world.start("bob")
+        await world.open_channel(alice, bob)
+        node, funding = alice.node, 0
+        both = asyncio.Event()
+        fund = node.wallet.fund
+
+        async def fund_late(*args: Any, **named: Any) -> Tx:
+            nonlocal funding
+            funding += 1
+            if funding == 2:
+                both.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await both.wait()
+            return await fund(*args, **named)
+
+        monkeypatch.setattr(node.wallet, "fund", fund_late)
+        each = [
+            node.open_channel(bob.node_id, funding_sat=Sat(5_000_000), party=None) for _ in range(2)
+        ]
+        outcomes = await asyncio.gather(*each, return_exceptions=True)
+        (refusal,) = (found for found in outcomes if isinstance(found, Exception))
+        assert isinstance(refusal, InsufficientFunds)
+        assert refusal.needed_sat > 5_000_000  # with the reserve
+        assert funding == 1

@@ -1,6 +1,7 @@
 """Books settled and closed between two nodes: exact, once, and never without the fence."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -288,6 +289,24 @@ async def test_book_of_a_ledger_that_was_lost_is_not_served_again(pair: BookPair
         await redeem(pair, secret, 1, 1)
     second = await pair.open_book()
     await redeem(pair, second, 1, 1)
+
+
+async def test_book_that_came_into_the_ledger_before_a_crash_is_served(pair: BookPair) -> None:
+    """Killed before the node's store knew of it."""
+    secret = await pair.open_book()
+    node = pair.payee.node
+    data = node._store.get(BOOK_LEASE_TABLE, ids(secret))
+    assert data is not None
+    lease = json.loads(data)
+    assert lease["generation"] == (await pair.ledger.generation()).hex()
+    forgotten = json.dumps(lease | {"generation": ""}).encode()
+    node._store.put(BOOK_LEASE_TABLE, ids(secret), forgotten)
+    await pair.payee.stop()
+    await pair.payee.start()
+    await pair.payer.connect(pair.payee)
+    await pair.leased(secret.book)
+    await redeem(pair, secret, 1, 1)
+    assert pair.payee.node._store.get(BOOK_LEASE_TABLE, ids(secret)) != forgotten
 
 
 # --- the channel's end ------------------------------------------------------------------------

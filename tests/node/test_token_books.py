@@ -8,7 +8,7 @@ import pytest
 
 from lightspeed.channel import Phase
 from lightspeed.colour import ColourTerms
-from lightspeed.lsf import Party, usable_books
+from lightspeed.lsf import Party, accepted_books, usable_books
 from lightspeed.node import reports
 from lightspeed.node.books import BookRequest
 from lightspeed.node.driver import ChannelDriver
@@ -174,6 +174,24 @@ async def test_limit_of_seals_counts_books_that_the_payee_has_not_answered_for(
             await books.open(first, request, timeout_seconds=0)
         with pytest.raises(NodeRefusal, match="max_seals_book_tokens"):
             await books.open(second, request, timeout_seconds=0)
+
+
+async def test_limit_of_seals_is_free_of_a_book_that_the_next_one_replaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with token_books(tmp_path, payer={"max_seals_book_tokens": 60}) as pair:
+        books = pair.payer.node.payer_books
+        assert books is not None
+
+        async def silent(*_: object) -> None:
+            pass
+
+        with monkeypatch.context() as patch:
+            patch.setattr(books, "_say_open", silent)
+            with pytest.raises(OpeningRefused, match="does not answer"):
+                await books.open(pair.payer.driver, seals_of_50_tokens(), timeout_seconds=1)
+        await eventually(lambda: accepted_books(pair.payer.channel))
+        await pair.open_book()  # of 50 tokens, too
 
 
 def seals_of_50_tokens() -> BookRequest:

@@ -264,6 +264,18 @@ async def test_order_of_a_buyer_that_spent_its_coin_does_nothing(market: Market)
         await market.buyer.tokens.buying.cancel(txid)
 
 
+async def test_order_that_the_seller_published_is_not_taken_back(market: Market) -> None:
+    ordered = await market.order(await market.offer())
+    await market.seller.tokens.selling.complete(ordered.order.text())
+    with pytest.raises(NodeRefusal, match="published"):
+        await market.buyer.tokens.buying.cancel(txid_from_hex(ordered.purchase.txid))
+    (sold,) = market.seller.tokens.sending.all()
+    with pytest.raises(NodeRefusal, match="no invoice was paid"):
+        market.seller.tokens.sending.consignment(txid_from_hex(sold.txid))
+    await market.world.mine()
+    assert await market.tokens() == [700, 300]
+
+
 @pytest.mark.parametrize("coins", [(50_000,), (13_000, 13_000)])
 async def test_taking_an_order_back_burns_no_tokens_that_came_to_its_coins(
     market: Market, coins: tuple[int, ...]

@@ -165,6 +165,8 @@ async def test_waiting_transfer_can_be_cancelled_and_a_published_one_not(
     txid = txid_from_hex(sent.transfer.txid)
     cancelled = await alice.tokens.sending.cancel(txid)
     assert cancelled.state == "failed"
+    with pytest.raises(NodeRefusal, match="no invoice was paid"):
+        alice.tokens.sending.consignment(txid)
     assert (await alice.tokens.balance(contract_id)).reserved == 0
     await bob.tokens.look()  # says yes, too late
     await alice.tokens.look()

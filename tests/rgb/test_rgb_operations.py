@@ -17,6 +17,7 @@ from lightspeed.rgb import (
     Assign,
     Assignments,
     ChainNet,
+    Consignment,
     ContractTerms,
     Genesis,
     GenesisSeal,
@@ -185,6 +186,15 @@ def _transition(**changes: object) -> Transition:
     return Transition(**(fields | changes))  # type: ignore[arg-type]
 
 
+def _terminals(*terminals: tuple[int, tuple[SecretSeal, ...]]) -> Consignment:
+    return Consignment(
+        transfer=True,
+        genesis=published_genesis(),
+        terminals=tuple((bytes((number,)) * 32, seals) for number, seals in terminals),
+    )
+
+
+SEAL_A, SEAL_B = SecretSeal(b"\1" * 32), SecretSeal(b"\2" * 32)
 AMOUNT, DATA = Assign(SecretSeal(bytes(32)), 1), Assign(SecretSeal(bytes(32)), b"")
 
 
@@ -213,6 +223,10 @@ AMOUNT, DATA = Assign(SecretSeal(bytes(32)), 1), Assign(SecretSeal(bytes(32)), b
         lambda: replace(published_genesis(), issuer=""),
         lambda: replace(published_genesis(), issuer="a\n"),
         lambda: replace(published_genesis(), schema_id=b""),
+        lambda: _terminals((2, (SEAL_A,)), (1, (SEAL_A,))),
+        lambda: _terminals((1, (SEAL_A,)), (1, (SEAL_B,))),
+        lambda: _terminals((1, (SEAL_B, SEAL_A))),
+        lambda: _terminals((1, (SEAL_A, SEAL_A))),
         lambda: Opout(bytes(31), 0, 0),
         lambda: AssetSpec(ticker="1CALL", name="Calls"),
         lambda: AssetSpec(ticker="CALLCALLC", name="Calls"),
@@ -229,6 +243,11 @@ AMOUNT, DATA = Assign(SecretSeal(bytes(32)), 1), Assign(SecretSeal(bytes(32)), b
 def test_what_has_no_encoding_is_refused(made: object) -> None:
     with pytest.raises(RgbFormatError):
         made()  # type: ignore[operator]
+
+
+def test_terminals_in_their_order_have_an_encoding() -> None:
+    made = _terminals((1, (SEAL_A, SEAL_B)), (2, (SEAL_A,)))
+    assert Consignment.parse(made.serialize()) == made
 
 
 @pytest.mark.parametrize(

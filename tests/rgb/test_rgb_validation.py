@@ -100,7 +100,9 @@ CONTRACT_IDS = {
 @pytest.mark.parametrize("name", FIXTURES)
 def test_published_consignments_are_valid(name: str) -> None:
     base = consignment(name)
-    found = validate(base, published_witnesses(name), chain_net=REGTEST)
+    told: list[int] = []
+    found = validate(base, published_witnesses(name), chain_net=REGTEST, progress=told.append)
+    assert told == list(range(1, len(base.bundles) + 1))
     assert contract_id_text(found.contract_id) == CONTRACT_IDS[name]
     assert list(found.statuses) == [bundle.txid for bundle in base.bundles]
     assert validate(base, witnesses_of(base), chain_net=REGTEST).revealed == found.revealed
