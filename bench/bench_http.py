@@ -240,6 +240,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    print(__doc__)
     found = run(**vars(options))
     ratios = sorted(
         mine.requests_per_second / theirs.requests_per_second

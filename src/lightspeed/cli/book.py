@@ -70,8 +70,9 @@ def open_(
     scheme: Annotated[
         SchemeName | None,
         typer.Option(
-            help="ladder: one small transaction after a close; at most 127 locks. seals: tokens "
-            "only, up to 65,535 locks; the payee may burn what is left at a close.",
+            help="ladder: one small transaction after a close; 127 locks at most, unless the payee "
+            "allows more. seals: tokens only, up to 65,535 locks; the payee may burn what is left "
+            "at a close.",
             show_default="outputs; for tokens ladder",
         ),
     ] = None,
